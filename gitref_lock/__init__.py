@@ -1,0 +1,3 @@
+"""gitref-lock."""
+
+__version__ = "0.1.0"
