@@ -1,0 +1,42 @@
+# Each target prepares .venv by itself: the first time from the package index, later offline.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# The first Python on PATH that is new enough; make PYTHON=... overrides.
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+PY := .venv/bin/python
+JOBS ?= 2
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## make .venv ready (every other target does this first)
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Python 3.11 or later is needed and none was found on PATH; name one: make PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi
+	@$(PYTHON) scripts/setup_venv.py
+
+.PHONY: check
+check: setup types ## lint, format, types, architecture
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pytest -q tests/architecture
+
+.PHONY: types
+types: setup ## mypy, strict, on package, tests and scripts
+	$(PY) -m mypy
+
+.PHONY: test
+test: setup ## every test, then the branch coverage of core/ (must be 100 %)
+	$(PY) -m pytest -n $(JOBS)
+	$(PY) -m pytest -q tests/unit/core -p no:cacheprovider \
+		--cov=gitref_lock.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+
+.PHONY: constraints
+constraints: setup ## renew constraints-dev.txt from the versions in .venv
+	@{ sed -n '/^#/p' constraints-dev.txt; $(PY) -m pip freeze --exclude-editable --exclude gitref-lock; } > constraints-dev.new
+	@mv constraints-dev.new constraints-dev.txt
