@@ -80,7 +80,8 @@ def run(*command: str | Path) -> None:
 
 def build() -> None:
     """Create or complete the environment, then stamp it."""
-    STAMP.unlink(missing_ok=True)
+    if VENV.is_dir():
+        STAMP.unlink(missing_ok=True)
     if not is_sound():
         print("setting up .venv", flush=True)
         if VENV.is_symlink() or VENV.is_file():
