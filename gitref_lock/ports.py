@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gitref_lock.core.clocks import ServerDate
 from gitref_lock.core.names import Nonce, Oid, RefName
 from gitref_lock.core.objects import GitObject
 from gitref_lock.core.refs import RefEdit, SwapOutcome
@@ -37,19 +38,6 @@ class ObjectsGoneError(RemoteError):
     def __init__(self, words: str) -> None:
         """Always worth another listing."""
         super().__init__("protocol", words, transient=True)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerDate:
-    """One reading of the server's clock, taken from the ``Date`` of a complete 2xx git reply to a POST without ``Age``.
-
-    ``date_s`` is a Unix second, truncated by the server; ``sent_s`` and ``received_s`` are this process's monotonic
-    clock around the request.
-    """
-
-    date_s: int
-    sent_s: float
-    received_s: float
 
 
 @dataclass(frozen=True, slots=True)

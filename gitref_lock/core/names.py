@@ -52,8 +52,12 @@ def is_nonce(text: str) -> bool:
 
 def _fault(name: str) -> str | None:
     """Return the git-check-ref-format rule that ``name`` breaks, or None."""
-    if not name or len(name) > _MAX_NAME:
-        return f"must have 1 to {_MAX_NAME} characters"
+    try:
+        size = len(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        return "must be valid Unicode text"
+    if not 0 < size <= _MAX_NAME:
+        return f"must have 1 to {_MAX_NAME} bytes"
     if _FORBIDDEN.search(name):
         return "must not contain spaces, control characters or any of ~^:?*[\\"
     if ".." in name or "@{" in name or "//" in name or name == "@":
