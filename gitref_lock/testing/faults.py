@@ -207,7 +207,7 @@ class LateCopy:
         """Have nothing to let go of: a copy that nobody applies is lost."""
 
 
-Callback = Callable[[Request], None]
+Callback = Callable[[Request], object]
 
 
 class FaultPlan:
