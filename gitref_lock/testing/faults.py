@@ -221,6 +221,7 @@ class FaultPlan:
         self._lock = threading.Lock()
         self._seen: Counter[RequestKind] = Counter()
         self._faults: dict[tuple[RequestKind, int], Fault] = {}
+        self._lasting: dict[RequestKind, Fault] = {}
         self._before: dict[tuple[RequestKind, int], Callback] = {}
         self._after: dict[tuple[RequestKind, int], Callback] = {}
 
@@ -229,6 +230,12 @@ class FaultPlan:
         numbers = (ordinals,) if isinstance(ordinals, int) else ordinals
         with self._lock:
             self._faults.update({(RequestKind(kind), number): fault for number in numbers})
+        return self
+
+    def always(self, kind: RequestKind | str, fault: Fault) -> FaultPlan:
+        """Apply ``fault`` to every request of ``kind`` that has no rule of its own; return the plan itself."""
+        with self._lock:
+            self._lasting[RequestKind(kind)] = fault
         return self
 
     def before(self, kind: RequestKind | str, ordinal: int, callback: Callback) -> FaultPlan:
@@ -253,11 +260,12 @@ class FaultPlan:
         with self._lock:
             self._seen[kind] += 1
             key = (kind, self._seen[kind])
-            return self._faults.get(key, NoFault()), self._before.get(key), self._after.get(key)
+            fault = self._faults.get(key) or self._lasting.get(kind) or NoFault()
+            return fault, self._before.get(key), self._after.get(key)
 
     def release(self) -> None:
         """Let every held request go, because the server closes."""
         with self._lock:
-            faults = list(self._faults.values())
+            faults = [*self._faults.values(), *self._lasting.values()]
         for fault in faults:
             fault.release()

@@ -152,10 +152,17 @@ class RawHttp:
     def request(
         self, method: str, tail: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> HttpReply:
-        """Send one request and read its whole reply; a broken connection raises what http.client raises."""
-        self._connection.request(method, f"{self._path}/{tail}", body, dict(headers or {}))
-        reply = self._connection.getresponse()
-        return HttpReply(reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read())
+        """Send one request and read its whole reply.
+
+        A broken connection raises what http.client raises; the next request then makes a new one.
+        """
+        try:
+            self._connection.request(method, f"{self._path}/{tail}", body, dict(headers or {}))
+            reply = self._connection.getresponse()
+            return HttpReply(reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read())
+        except (http.client.HTTPException, OSError):
+            self._connection.close()
+            raise
 
     def post(self, service: str, body: bytes, headers: Mapping[str, str] | None = None) -> HttpReply:
         """Post ``body`` to ``service`` (``git-receive-pack`` or ``git-upload-pack``) without any advertisement."""
