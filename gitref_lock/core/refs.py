@@ -108,11 +108,13 @@ class Refused:
 class Unknown:
     """No complete report came back: the swap may be applied already, later, or never.
 
-    ``retry_after_s`` is the server's own wish, when it sent one.
+    ``retry_after_s`` is the server's own wish, when it sent one. ``nothing_sent`` tells that no byte of the request can
+    have reached the server (no connection was made): the swap is not applied, and the same swap may simply be sent again.
     """
 
     cause: str
     retry_after_s: float | None = None
+    nothing_sent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,407 @@
+"""Git's wire format as pure functions on bytes: what we ask and what a server's answer says.
+
+Nothing here opens a connection. Every parser has a bound for what it keeps and raises WireError for anything that is
+not git's answer, so that a hostile or broken server can neither stall a caller nor fill its memory.
+Formats: gitprotocol-common(5), gitprotocol-pack(5), gitprotocol-v2(5), gitprotocol-capabilities(5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from gitref_lock.core.names import ZERO_OID, InvalidNameError, Oid, RefName, oid
+from gitref_lock.core.refs import At, RefEdit
+from gitref_lock.ports import FetchRequest
+
+AGENT = "agent=gitref-lock"
+MAX_REFS = 2_000_000
+MAX_REPORT_BYTES = 8 << 20
+MAX_PROGRESS_CHARS = 16_384
+
+
+class WireError(ValueError):
+    """The bytes are not what the protocol allows at this place."""
+
+
+class ServerSaidError(WireError):
+    """The server ended the conversation with an ``ERR`` packet or on side band 3; the text is its own."""
+
+
+class Special(Enum):
+    """The packets that carry no data; the value is their length field."""
+
+    FLUSH = 0
+    DELIM = 1
+    RESPONSE_END = 2
+
+
+Packet = bytes | Special
+ReadExactly = Callable[[int], bytes]
+FLUSH_PKT = b"0000"
+DELIM_PKT = b"0001"
+
+
+def pkt(text: str | bytes) -> bytes:
+    """Return one data packet; raise WireError when ``text`` does not fit (65516 bytes)."""
+    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    if len(data) > 65516:
+        raise WireError(f"a packet of {len(data)} bytes does not fit")
+    return b"%04x" % (len(data) + 4) + data
+
+
+def packets_from(read: ReadExactly) -> Iterator[Packet]:
+    """Yield packets from a source that returns exactly the asked number of bytes or raises."""
+    while True:
+        yield read_packet(read)
+
+
+def read_packet(read: ReadExactly) -> Packet:
+    """Read one packet."""
+    head = read(4)
+    try:
+        length = int(head, 16) if head.isalnum() else -1
+    except ValueError:
+        length = -1
+    if length < 0 or length == 3 or length > 65520:
+        raise WireError(f"not a packet: {head[:4]!r}")
+    return Special(length) if length < 4 else read(length - 4)
+
+
+def packets_of(data: bytes) -> Iterator[Packet]:
+    """Yield the packets of a complete answer; raise WireError where it is cut off."""
+    position = 0
+
+    def take(count: int) -> bytes:
+        nonlocal position
+        chunk = data[position : position + count]
+        if len(chunk) < count:
+            raise WireError("the answer is cut off")
+        position += count
+        return chunk
+
+    while position < len(data):
+        yield read_packet(take)
+
+
+def text_of(packet: bytes) -> str:
+    """Return a packet as one line of text; bytes that are no UTF-8 survive a round trip."""
+    return packet.decode("utf-8", "surrogateescape").removesuffix("\n")
+
+
+def _data(packet: Packet) -> bytes:
+    """Return the data of a packet that must have some, and raise what an ``ERR`` packet says."""
+    if isinstance(packet, Special):
+        raise WireError(f"unexpected {packet.name.lower()} packet")
+    if packet.startswith(b"ERR "):
+        raise ServerSaidError(text_of(packet[4:])[:2000])
+    return packet
+
+
+def _next(packets: Iterator[Packet]) -> Packet:
+    packet = next(packets, None)
+    if packet is None:
+        raise WireError("the answer is cut off")
+    return packet
+
+
+def _oid(text: str) -> Oid:
+    try:
+        return oid(text)
+    except InvalidNameError as exc:
+        raise WireError(str(exc)) from exc
+
+
+# Advertisements.
+
+
+@dataclass(frozen=True, slots=True)
+class Advertisement:
+    """What a service says about itself: protocol ``version`` (0 or 2), capabilities and, in version 0, its refs."""
+
+    version: int
+    capabilities: Mapping[str, str]
+    refs: Mapping[RefName, Oid] = field(default_factory=dict)
+
+
+def parse_capabilities(words: Iterable[str]) -> dict[str, str]:
+    """Return capability names with their values ('' where a capability has none)."""
+    return {name: value for name, _, value in (word.partition("=") for word in words) if name}
+
+
+def parse_advertisement(packets: Iterator[Packet], *, head_only: bool = False) -> Advertisement:
+    """Parse an advertisement of version 0, 1 or 2, with or without the ``# service`` head of smart HTTP.
+
+    ``head_only`` stops after the first packet that names capabilities and leaves the refs out.
+    """
+    first = _data(_next(packets))
+    if first.startswith(b"# service="):
+        if _next(packets) is not Special.FLUSH:
+            raise WireError("no flush packet after the service line")
+        head = _next(packets)
+        if head is Special.FLUSH:
+            return Advertisement(0, {})
+        first = _data(head)
+    if text_of(first) == "version 2":
+        words = []
+        while (packet := _next(packets)) is not Special.FLUSH:
+            words.append(text_of(_data(packet)))
+        return Advertisement(2, parse_capabilities(words))
+    if text_of(first) == "version 1":
+        first = _data(_next(packets))
+    line, separator, tail = first.partition(b"\0")
+    if not separator and len(line) < 42:
+        raise WireError(f"not an advertisement: {text_of(line)[:80]!r}")
+    capabilities = parse_capabilities(text_of(tail).split())
+    refs: dict[RefName, Oid] = {}
+    _add_ref(refs, text_of(line))
+    if head_only:
+        return Advertisement(0, capabilities)
+    while (packet := _next(packets)) is not Special.FLUSH:
+        text = text_of(_data(packet))
+        if not text.startswith("shallow "):
+            _add_ref(refs, text)
+    return Advertisement(0, capabilities, refs)
+
+
+def _add_ref(refs: dict[RefName, Oid], line: str) -> None:
+    """Add a line ``<oid> <ref>`` of an advertisement; peeled tags, ``.have`` and the empty list's line are no refs."""
+    value, _, name = line.partition(" ")
+    target = _oid(value)
+    if name.endswith("^{}") or name == ".have":
+        return
+    if len(refs) >= MAX_REFS:
+        raise WireError(f"more than {MAX_REFS} refs")
+    refs[RefName(name)] = target
+
+
+# Listing refs.
+
+
+def ls_refs_request(prefixes: Sequence[str]) -> bytes:
+    """Return the version 2 request that lists refs under ``prefixes``."""
+    head = [pkt("command=ls-refs\n"), pkt(AGENT), pkt("object-format=sha1"), DELIM_PKT]
+    return b"".join([*head, *(pkt(f"ref-prefix {prefix}\n") for prefix in prefixes), FLUSH_PKT])
+
+
+def parse_ls_refs(packets: Iterator[Packet], prefixes: Sequence[str]) -> dict[RefName, Oid]:
+    """Return the listed refs under ``prefixes``; a server may list more than was asked."""
+    refs: dict[RefName, Oid] = {}
+    while (packet := _next(packets)) is not Special.FLUSH:
+        value, _, rest = text_of(_data(packet)).partition(" ")
+        if value != "unborn":
+            _add_ref(refs, f"{value} {rest.partition(' ')[0]}")
+    return under(refs, prefixes)
+
+
+def under(refs: Mapping[RefName, Oid], prefixes: Sequence[str]) -> dict[RefName, Oid]:
+    """Return the refs whose names begin with one of ``prefixes``."""
+    starts = tuple(prefixes)
+    return {name: value for name, value in refs.items() if name.startswith(starts)}
+
+
+# Fetching.
+
+
+def fetch_request_v2(request: FetchRequest, *, thin: bool) -> bytes:
+    """Return the version 2 fetch that is answered with a pack at once (it says ``done``)."""
+    head = [pkt("command=fetch"), pkt(AGENT), pkt("object-format=sha1"), DELIM_PKT]
+    lines = ["thin-pack"] if thin else []
+    lines += ["no-progress", "ofs-delta"]
+    lines += [f"want {want}" for want in request.wants]
+    lines += [f"shallow {commit}" for commit in request.shallow]
+    if request.depth is not None:
+        lines.append(f"deepen {request.depth}")
+    if request.filter_spec is not None:
+        lines.append(f"filter {request.filter_spec}")
+    lines += [f"have {have}" for have in request.haves]
+    lines.append("done")
+    return b"".join([*head, *(pkt(line + "\n") for line in lines), FLUSH_PKT])
+
+
+def fetch_request_v0(request: FetchRequest, offered: Mapping[str, str], *, thin: bool) -> bytes:
+    """Return the version 0 fetch for a server that offers ``offered``; raise WireError when it cannot serve us.
+
+    ``multi_ack_detailed`` is asked for because some servers serve no one else; every acknowledgment is then skipped.
+    """
+    if "side-band-64k" not in offered:
+        raise WireError("the server has no side-band-64k")
+    if request.filter_spec is not None and "filter" not in offered:
+        raise WireError("the server has no object filters")
+    if (request.depth is not None or request.shallow) and "shallow" not in offered:
+        raise WireError("the server serves no shallow clones")
+    wished = ["multi_ack_detailed", "side-band-64k", "ofs-delta", "no-progress", *(["thin-pack"] if thin else [])]
+    words = [word for word in wished if word in offered]
+    words += ["filter"] if request.filter_spec is not None else []
+    caps = " ".join([*words, AGENT])
+    lines = [f"want {want}{' ' + caps if index == 0 else ''}" for index, want in enumerate(request.wants)]
+    lines += [f"shallow {commit}" for commit in request.shallow]
+    if request.depth is not None:
+        lines.append(f"deepen {request.depth}")
+    if request.filter_spec is not None:
+        lines.append(f"filter {request.filter_spec}")
+    haves = b"".join(pkt(f"have {have}\n") for have in request.haves)
+    return b"".join(pkt(line + "\n") for line in lines) + FLUSH_PKT + haves + pkt("done\n")
+
+
+@dataclass(frozen=True, slots=True)
+class FetchReply:
+    """A fetch's answer: shallow boundary changes and the pack."""
+
+    pack: bytes
+    shallow: tuple[Oid, ...] = ()
+    unshallow: tuple[Oid, ...] = ()
+
+
+class TooLargeError(WireError):
+    """The answer holds more than the caller wants to keep."""
+
+
+def parse_fetch_v2(packets: Iterator[Packet], *, max_bytes: int) -> FetchReply:
+    """Parse a version 2 fetch answer; raise TooLargeError when the pack exceeds ``max_bytes``."""
+    boundary: dict[str, list[Oid]] = {"shallow": [], "unshallow": []}
+    while True:
+        section = text_of(_data(_next(packets)))
+        if section == "packfile":
+            break
+        if section not in {"shallow-info", "acknowledgments", "wanted-refs"}:
+            raise WireError(f"unknown section {section[:40]!r}")
+        while (packet := _next(packets)) is not Special.DELIM:
+            _boundary_line(text_of(_data(packet)), boundary)
+    pack = collect_bands(packets, max_bytes=max_bytes).data
+    return FetchReply(pack, tuple(boundary["shallow"]), tuple(boundary["unshallow"]))
+
+
+def _boundary_line(line: str, boundary: Mapping[str, list[Oid]]) -> bool:
+    """Note a ``shallow`` or ``unshallow`` line; return whether it was one."""
+    word, _, value = line.partition(" ")
+    if word not in boundary:
+        return False
+    boundary[word].append(_oid(value))
+    return True
+
+
+def parse_fetch_v0(packets: Iterator[Packet], *, with_shallow: bool, max_bytes: int) -> FetchReply:
+    """Parse a version 0 fetch answer; ``with_shallow`` says that a boundary section comes first (a depth was asked)."""
+    boundary: dict[str, list[Oid]] = {"shallow": [], "unshallow": []}
+    if with_shallow:
+        while (packet := _next(packets)) is not Special.FLUSH:
+            if not _boundary_line(text_of(_data(packet)), boundary):
+                raise WireError("not a shallow line")
+    first = _data(_next(packets))
+    while first.startswith((b"ACK ", b"NAK")):
+        first = _data(_next(packets))
+
+    def rest() -> Iterator[Packet]:
+        yield first
+        yield from packets
+
+    pack = collect_bands(rest(), max_bytes=max_bytes).data
+    return FetchReply(pack, tuple(boundary["shallow"]), tuple(boundary["unshallow"]))
+
+
+# Side bands.
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """What came over the side bands: ``data`` (1), ``progress`` (2, cut to a bound), ``error`` (3)."""
+
+    data: bytes
+    progress: str = ""
+    error: str = ""
+
+
+def collect_bands(packets: Iterator[Packet], *, max_bytes: int, keep_error: bool = False) -> Bands:
+    """Collect the side bands up to the flush packet.
+
+    An error on band 3 raises ServerSaidError, or with ``keep_error`` ends the collection and is returned.
+    """
+    data: list[bytes] = []
+    size, progress = 0, ""
+    while (packet := _next(packets)) is not Special.FLUSH:
+        content = _data(packet)
+        band, payload = content[:1], content[1:]
+        if band == b"\x01":
+            size += len(payload)
+            if size > max_bytes:
+                raise TooLargeError(f"more than {max_bytes} bytes")
+            data.append(payload)
+        elif band == b"\x02":
+            progress = (progress + payload.decode("utf-8", "replace"))[:MAX_PROGRESS_CHARS]
+        elif band == b"\x03":
+            said = payload.decode("utf-8", "replace").strip()[:2000]
+            if not keep_error:
+                raise ServerSaidError(said or progress.strip()[-2000:])
+            return Bands(b"".join(data), progress, said or "error without words")
+        else:
+            raise WireError(f"unknown side band {band!r}")
+    return Bands(b"".join(data), progress)
+
+
+# Swaps.
+
+
+def receive_pack_request(edits: Sequence[RefEdit], pack: bytes, *, atomic: bool) -> bytes:
+    """Return the receive-pack request: commands in the given order, then ``pack`` unless all edits delete."""
+    caps = "report-status side-band-64k" + (" atomic" if atomic else "") + " " + AGENT
+    lines = []
+    for index, edit in enumerate(edits):
+        old = edit.expect.oid if isinstance(edit.expect, At) else ZERO_OID
+        lines.append(pkt(f"{old} {edit.new or ZERO_OID} {edit.ref}" + ("\0 " + caps if index == 0 else "")))
+    only_deletes = all(edit.new is None for edit in edits)
+    return b"".join([*lines, FLUSH_PKT, b"" if only_deletes else pack])
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A complete report: ``unpack`` ('ok' or why not), each ref's status (None: ok, else the server's words)."""
+
+    unpack: str
+    statuses: Mapping[RefName, str | None]
+    progress: str = ""
+
+
+def parse_report(packets: Iterator[Packet], edits: Sequence[RefEdit]) -> Report:
+    """Parse a receive-pack answer with or without side bands; raise WireError unless it reports on every edit."""
+    first = _data(_next(packets))
+
+    def whole() -> Iterator[Packet]:
+        yield first
+        yield from packets
+
+    if first.startswith(b"unpack "):
+        return _report_lines(whole(), edits, "")
+    bands = collect_bands(whole(), max_bytes=MAX_REPORT_BYTES, keep_error=True)
+    try:
+        return _report_lines(packets_of(bands.data), edits, bands.progress)
+    except ServerSaidError:
+        raise
+    except WireError as exc:
+        words = " ".join(part for part in (bands.error, bands.progress.strip()) if part)
+        raise WireError(f"no complete report ({exc})" + (f": {words[-1500:]}" if words else "")) from exc
+
+
+def _report_lines(packets: Iterator[Packet], edits: Sequence[RefEdit], progress: str) -> Report:
+    """Parse the report proper: ``unpack``, then ``ok`` and ``ng`` lines, then a flush."""
+    head = text_of(_data(_next(packets)))
+    if not head.startswith("unpack "):
+        raise WireError(f"not a report: {head[:80]!r}")
+    statuses: dict[RefName, str | None] = {}
+    while (packet := _next(packets)) is not Special.FLUSH:
+        word, _, rest = text_of(_data(packet)).partition(" ")
+        if word == "ok":
+            statuses[RefName(rest)] = None
+        elif word == "ng":
+            name, _, reason = rest.partition(" ")
+            statuses[RefName(name)] = reason or "refused without words"
+        elif word != "option":
+            raise WireError(f"unknown line in the report: {word[:40]!r}")
+    missing = [edit.ref for edit in edits if edit.ref not in statuses]
+    unpack = head.removeprefix("unpack ")
+    if missing and unpack == "ok":
+        raise WireError(f"the report says nothing about {missing[0]}")
+    # JGit reports a failed unpack under the ref name "n/a"; it applied nothing.
+    filled = {edit.ref: statuses.get(edit.ref, f"unpacker error: {unpack}") for edit in edits}
+    return Report(unpack, filled, progress)

@@ -1,0 +1,110 @@
+"""What servers say when they refuse, in one table, and how their words are made safe to show.
+
+Only words that always mean the same are here. "failed to update ref", "reference already exists", "atomic transaction
+failed" and "failed to lock" mean a lost race on one server and a busy lock file on another: they are not in the table,
+and a read of the refs decides instead (docs/protocol.md, section 2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from gitref_lock.core.names import RefName
+from gitref_lock.core.refs import RefusalKind
+from gitref_lock.remotes.wire import Report
+
+_HOOK = "hook"
+
+# Matched against each ref's status: the part of the report that only the server itself writes.
+_STATUS = (
+    (r"missing necessary objects|missing object|^object [0-9a-f]{40} missing", RefusalKind.MISSING_OBJECTS),
+    (r"deny updating a hidden ref|funny refname|refs/heads/ and refs/tags/ only", RefusalKind.NAMESPACE),
+    (r"no such ref namespace|invalid ref(?:name)?$|bad ref", RefusalKind.NAMESPACE),
+    (r"pre-receive hook declined|(?<!pre-receive )hook declined", _HOOK),
+    (r"DENIED by|prohibited by Gerrit|permission|TF401027|not permitted|not allowed to|access denied", "permission"),
+    (r"protected branch|protected ref|GH006|GH013|deletion prohibited|non-fast-forward", RefusalKind.POLICY),
+    (r"shallow update not allowed|commit too large|trying to write non-commit|is neither Commit or Tag", "policy"),
+    (r"quota|exceeds|size limit|too large|disk full|no space left", RefusalKind.QUOTA),
+    (r"name conflict|RefNameConflict", RefusalKind.NAME_COLLISION),
+)
+
+# Matched against the progress text of a refusal whose status says nothing. A hook may print anything there, so only
+# lines in git's own words count.
+_PROGRESS = (
+    (r"'[^']+' exists; cannot create '[^']+'", RefusalKind.NAME_COLLISION),
+    (r"cannot process '[^']+' and '[^']+' at the same time", RefusalKind.NAME_COLLISION),
+    (r"nable to create '[^']*': Permission denied|insufficient permission for adding an object", "permission"),
+    (r"nable to create '[^']*': Read-only file system", "permission"),
+    (r"No space left on device|Disk quota exceeded|exceeds maximum allowed size", RefusalKind.QUOTA),
+    (r"trying to write non-commit object", RefusalKind.POLICY),
+)
+
+# What a declining hook prints tells who declined.
+_HOOK_WORDS = (
+    (r"GH006|GH013|protected branch|protected ref", RefusalKind.POLICY),
+    (r"DENIED by|not allowed to|permission|access denied", RefusalKind.PERMISSION),
+    (r"outside refs/heads|only branch updates|ref namespace", RefusalKind.NAMESPACE),
+    (r"quota|storage limit|exceeds (?:the )?(?:maximum|limit)", RefusalKind.QUOTA),
+)
+
+
+MAY_BE_A_LOST_RACE = frozenset({RefusalKind.MISSING_OBJECTS, RefusalKind.NAME_COLLISION, RefusalKind.POLICY})
+"""Kinds whose words a server may also use when a rival was faster (a ref deleted under its eyes, a branch that moved
+and is no fast-forward any more): a read of the refs has the first word."""
+
+
+def kind_of(report: Report) -> RefusalKind | None:
+    """Return why a report that refused everything refused for good, or None when its words do not tell."""
+    statuses = [status for status in report.statuses.values() if status is not None]
+    for pattern, kind in _STATUS:
+        if any(re.search(pattern, status, re.IGNORECASE) for status in statuses):
+            if kind == _HOOK:
+                return _match(_HOOK_WORDS, report.progress) or RefusalKind.POLICY
+            return RefusalKind(kind)
+    unpack = "" if report.unpack == "ok" else report.unpack + "\n"
+    return _match(_PROGRESS, unpack + report.progress)
+
+
+def _match(table: Iterable[tuple[str, RefusalKind | str]], text: str) -> RefusalKind | None:
+    """Return the kind of the first pattern that ``text`` holds."""
+    for pattern, kind in table:
+        if re.search(pattern, text, re.IGNORECASE):
+            return RefusalKind(kind)
+    return None
+
+
+def blocking_ref(report: Report) -> str | None:
+    """Return the ref that git named as standing in the way of a new one, or None."""
+    match = re.search(r"'([^']+)' exists; cannot create", report.progress)
+    return match[1] if match else None
+
+
+def words_of(report: Report) -> str:
+    """Return what the server said about a refused swap, as one text."""
+    parts = [] if report.unpack == "ok" else [f"unpack: {report.unpack}"]
+    parts += _grouped(report.statuses)
+    if report.progress.strip():
+        parts.append(report.progress.strip())
+    return "; ".join(parts)
+
+
+def _grouped(statuses: Mapping[RefName, str | None]) -> list[str]:
+    """Return each different status once, with its refs."""
+    by_status: dict[str, list[str]] = {}
+    for ref, status in statuses.items():
+        by_status.setdefault(status or "ok", []).append(ref)
+    return [f"{', '.join(refs)}: {status}" for status, refs in by_status.items()]
+
+
+_USERINFO = re.compile(r"(?<=://)[^/\s'\"@]+@")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")
+_AUTHORIZATION = re.compile(r"(?i)\b(authorization:\s*\w+|bearer|basic)\s+[\w.~+/=-]{6,}")
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return ``text`` without credentials (user info in addresses, authorization values, ``secrets``) and controls."""
+    for secret in sorted({secret for secret in secrets if len(secret) >= 3}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    text = _AUTHORIZATION.sub(r"\1 ***", _USERINFO.sub("***@", text))
+    return _CONTROL.sub(" ", text).strip()[:4000]
