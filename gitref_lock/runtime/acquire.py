@@ -1,0 +1,299 @@
+"""Taking locks: at once when nobody waits, through the queue otherwise, by take over when a lease has expired.
+
+All locks of one call are taken by one atomic swap, or none (docs/protocol.md, sections 3 to 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from gitref_lock.core.clocks import ClockReading
+from gitref_lock.core.machine import Stance
+from gitref_lock.core.names import LockName, Nonce, Oid, TicketName
+from gitref_lock.core.queue import contending, in_service_order, newcomer_may_claim, place_of
+from gitref_lock.core.record import Event, Holder, LockRecord
+from gitref_lock.core.refs import Applied, Breached, Refused, Superseded, Unknown
+from gitref_lock.core.text import JsonObject
+from gitref_lock.core.ticket import Kind
+from gitref_lock.core.timing import LeaseTiming, QueueTiming, default_wait_s
+from gitref_lock.errors import GitrefLockError, Interrupted, NotAcquiredError
+from gitref_lock.ports import RemoteError
+from gitref_lock.runtime.deadline import Deadline
+from gitref_lock.runtime.failures import swap_failure
+from gitref_lock.runtime.lease import Lease, describe, inspect_hint
+from gitref_lock.runtime.remote import Picture, Remote
+from gitref_lock.runtime.retry import NotYet, poll
+from gitref_lock.runtime.swapper import LockMove, Plan, Swapper, plan_for_locks
+from gitref_lock.runtime.waiting import (
+    Listener,
+    Place,
+    no_listener,
+    other_locks,
+    removed_after_claim,
+    supersede_older,
+    superseded_error,
+)
+from gitref_lock.runtime.writing import Found, killer, move, write
+
+WITHDRAW_BUDGET_S = 5.0
+_OPEN = frozenset({Stance.ABSENT, Stance.FREE, Stance.EXPIRED})
+_CLAIM = {Stance.ABSENT: Event.ACQUIRE, Stance.FREE: Event.ACQUIRE, Stance.EXPIRED: Event.TAKE_OVER}
+
+Planned = Callable[[Nonce, Mapping[LockName, LockMove]], None]
+"""Called with the lease token before the swap that would create the lease is sent."""
+
+Evidence = Callable[[LockName, LockRecord], str | None]
+"""Asked about a holder while waiting; returns the evidence that its run has ended, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcquireRequest:
+    """What to acquire and how. ``wait_s`` None means the default for the lock's present lease, 0 not to wait.
+
+    ``preempt`` takes a lock from its holder at once; ``cancel_older`` ends older waits of the same workflow.
+    """
+
+    names: tuple[LockName, ...]
+    holder: Holder
+    timing: LeaseTiming
+    wait_s: float | None = None
+    priority: int = 0
+    reason: str = ""
+    preempt: bool = False
+    cancel_older: bool = False
+    queue: QueueTiming = field(default_factory=QueueTiming)
+
+
+@dataclass(slots=True)
+class Acquirer:
+    """One attempt to acquire, from the first look to the lease."""
+
+    remote: Remote
+    request: AcquireRequest
+    deadline: Deadline
+    listener: Listener = no_listener
+    planned: Planned | None = None
+    evidence: Evidence | None = None
+    attempts: int = 0
+    _extra: tuple[LockName, ...] = ()
+    _ended: dict[LockName, tuple[Oid, str]] = field(default_factory=dict)
+    _started_s: float = 0.0
+    _wait: Deadline | None = None
+    _place: Place | None = None
+    _swapper: Swapper | None = None
+
+    def run(self) -> Lease:
+        """Return the lease, or raise NotAcquiredError once the wait is over; a ticket of ours is then taken back."""
+        self._started_s = self.remote.system.clock.monotonic()
+        request = self.request
+        self._place = Place(self.remote, request.names, request.holder, request.priority, request.queue)
+        self._swapper = Swapper(self.remote)
+        if request.wait_s is not None:
+            self._wait = Deadline.after(self.remote.system, request.wait_s).earlier(self.deadline)
+        try:
+            return poll(self.remote.system, self._attempt, Deadline(self.remote.system.clock))
+        except BaseException as error:
+            self._withdraw(error)
+            raise
+
+    def _attempt(self) -> Lease:
+        self.attempts += 1
+        place = self.place
+        picture = self.remote.look((*self.request.names, *self._extra), self.deadline, stop_at=place.name)
+        wait = self._wait_limit(picture)
+        verdict = place.verdict(picture)
+        if verdict is not None:
+            raise superseded_error(self.request.names, verdict)
+        # Each stance is judged once: a lease that expires between two judgements must not look like two things.
+        stances = {name: self.remote.stance(name, state) for name, state in picture.locks.items()}
+        found = [Found(name, picture.locks[name], stances[name]) for name in self.request.names]
+        busy = frozenset(name for name, stance in stances.items() if stance not in _OPEN)
+        open_locks = [item.name for item in found if item.name not in busy]
+        if self._may_claim(picture, open_locks, busy):
+            lease = self._claim(found, picture, busy)
+            if lease is not None:
+                return lease
+            raise NotYet(self.remote.system.entropy.uniform(0.02, 0.2))
+        return self._keep_waiting(picture, wait, busy)
+
+    @property
+    def place(self) -> Place:
+        """My place in the queue."""
+        assert self._place is not None
+        return self._place
+
+    def _evidence(self, name: LockName, picture: Picture) -> str | None:
+        """Return why the holder is known to have ended, asking at most once for each state of the lock."""
+        state = picture.locks[name]
+        if self.evidence is None or state is None or not isinstance(state.record, LockRecord):
+            return None
+        known = self._ended.get(name)
+        if known is None or known[0] != state.tip:
+            known = (state.tip, self.evidence(name, state.record) or "")
+            self._ended[name] = known
+        return known[1] or None
+
+    def _wait_limit(self, picture: Picture) -> Deadline:
+        if self._wait is None:
+            ttls = [
+                state.record.ttl_s
+                for state in picture.locks.values()
+                if state is not None and isinstance(state.record, LockRecord)
+            ]
+            self._wait = Deadline.after(self.remote.system, default_wait_s(max(ttls, default=None))).earlier(
+                self.deadline
+            )
+        return self._wait
+
+    def _is_seizable(self, name: LockName, picture: Picture) -> bool:
+        return self.request.preempt or self._evidence(name, picture) is not None
+
+    def _may_claim(self, picture: Picture, open_locks: list[LockName], busy: frozenset[LockName]) -> bool:
+        mine = set(self.request.names)
+        if busy & mine and all(self._is_seizable(name, picture) for name in busy & mine):
+            return True
+        if not self.place.is_written(picture):
+            if len(open_locks) != len(mine):
+                return False
+            queues = {
+                name: contending(in_service_order(picture.queues[name]), busy - {name}) for name in self.request.names
+            }
+            return newcomer_may_claim(queues, self.place.order(picture))
+        return self.place.may_claim(picture, open_locks, busy)
+
+    def _claim(self, found: list[Found], picture: Picture, busy: frozenset[LockName]) -> Lease | None:
+        """Send the claim; None when somebody else was faster."""
+        token = self.remote.system.entropy.nonce()
+        waited_s = self.remote.system.clock.monotonic() - self._started_s
+        moves = self._moves(found, picture, token, waited_s)
+        if self.planned is not None:
+            self.planned(token, moves)
+        kill_from = next((item for item in found if killer(self.remote, item, self.request.holder)), None)
+        plan = plan_for_locks(self.remote, list(moves.values()))
+        plan = Plan(
+            (*plan.edits, *self.place.deletions(picture)),
+            plan.objects,
+            plan.moves,
+            kill=killer(self.remote, kill_from, self.request.holder) if kill_from is not None else None,
+        )
+        sent = self.remote.clock_reading()
+        assert self._swapper is not None
+        outcome = self._swapper.carry(plan, self.deadline)
+        if isinstance(outcome, Applied):
+            lease = self._lease(token, moves, sent, waited_s)
+            self._stop_if_interrupted(lease)
+            self._remove_dead(picture, busy)
+            return lease
+        self._stop_if_interrupted(None)
+        if isinstance(outcome, Superseded):
+            return None
+        names = ", ".join(self.request.names)
+        raise swap_failure(outcome, f"acquiring {names}", inspect_hint(self.request.names))
+
+    def _moves(self, found: list[Found], picture: Picture, token: Nonce, waited_s: float) -> dict[LockName, LockMove]:
+        request = self.request
+        what = replace(
+            write(self.remote, request.holder, nonce=token, ttl_s=request.timing.ttl_s),
+            priority=request.priority,
+            reason=request.reason,
+            waited_s=waited_s,
+        )
+        moves = {}
+        for item in found:
+            event = _CLAIM.get(item.stance, Event.PREEMPT)
+            written = what
+            if item.stance is Stance.ABSENT:
+                written = replace(what, server=self.remote.server(self.deadline))
+            elif event is Event.PREEMPT:
+                evidence = self._evidence(item.name, picture)
+                written = replace(what, reason="; ".join(part for part in (request.reason, evidence) if part))
+            moves[item.name] = move(item, event, written)
+        return moves
+
+    def _lease(self, token: Nonce, moves: Mapping[LockName, LockMove], sent: ClockReading, waited_s: float) -> Lease:
+        return Lease(
+            remote=self.remote,
+            holder=self.request.holder,
+            token=token,
+            timing=self.request.timing,
+            states={name: item.after.state for name, item in moves.items()},
+            sent=sent,
+            waited_s=waited_s,
+            attempts=self.attempts,
+        )
+
+    def _stop_if_interrupted(self, lease: Lease | None) -> None:
+        assert self._swapper is not None
+        if self._swapper.interrupted is not None:
+            if lease is not None:
+                lease.release(Deadline.after(self.remote.system, WITHDRAW_BUDGET_S))
+            raise self._swapper.interrupted
+
+    def _remove_dead(self, picture: Picture, busy: frozenset[LockName]) -> None:
+        """Remove the acquire tickets that this claim has passed: their owners let their windows go by."""
+        for lock in self.request.names:
+            queue = contending(in_service_order(picture.queues[lock]), busy - {lock})
+            place = place_of(queue, self.place.name) if self.place.name is not None else None
+            passed: dict[TicketName, Oid] = {
+                entry.name: entry.tip
+                for entry in queue[: place or 0]
+                if entry.ticket is not None and entry.ticket.kind is Kind.ACQUIRE
+            }
+            removed_after_claim(self.remote, lock, passed, Deadline.after(self.remote.system, WITHDRAW_BUDGET_S))
+
+    def _keep_waiting(self, picture: Picture, wait: Deadline, busy: frozenset[LockName]) -> Lease:
+        """Write the ticket if it is missing, tell people, and ask for another look; raise when the wait is over."""
+        if wait.is_over:
+            raise self._not_acquired(picture)
+        if not self.place.is_written(picture):
+            if self.request.cancel_older:
+                supersede_older(self.remote, self.place, picture, wait)
+            outcome = self.place.write(picture, wait, wait_s=wait.remaining_s() or 0.0)
+            # A ticket of unknown fate is harmless: the next look shows it, or it is written again under its name.
+            if isinstance(outcome, Refused | Breached) or (isinstance(outcome, Unknown) and outcome.nothing_sent):
+                raise swap_failure(outcome, "writing the ticket", inspect_hint(self.request.names))
+        self._extra = other_locks(picture, self.request.names)
+        report = self.place.report(picture, self.remote.instants().latest)
+        report = replace(report, why=self._warning(picture, wait, busy))
+        self.listener(report)
+        raise NotYet(wait.capped(report.next_look_s) or 0.0)
+
+    def _warning(self, picture: Picture, wait: Deadline, busy: frozenset[LockName]) -> str:
+        """Say when this wait cannot outlive the present lease."""
+        left = wait.remaining_s()
+        for name in self.request.names:
+            state = picture.locks[name]
+            if state is not None and name in busy and left is not None:
+                rest = self.remote.remaining_s(name, state)
+                if rest > left:
+                    return f"this wait ends {rest - left:.0f} s before the present lease can be taken over"
+        return ""
+
+    def _not_acquired(self, picture: Picture) -> NotAcquiredError:
+        report = self.place.report(picture, self.remote.instants().latest)
+        state = picture.locks[report.lock]
+        fields: JsonObject = {
+            "lock": report.lock,
+            "state": describe(state),
+            "waited_seconds": round(self.remote.system.clock.monotonic() - self._started_s, 3),
+            "attempts": self.attempts,
+            "place": report.place,
+        }
+        if report.holder is not None:
+            fields["holder"] = report.holder.to_json()
+        tip = f" --expect {state.tip}" if state is not None else ""
+        return NotAcquiredError(
+            f"{report.lock} was not acquired: it is {describe(state)}",
+            hint=f"to end a dead holder's lease now: gitref-lock break {report.lock}{tip} --reason WHY",
+            fields=fields,
+        )
+
+    def _withdraw(self, error: BaseException) -> None:
+        """Take the ticket back, whatever ended the wait; what fails here is attached to the error as a note."""
+        if self._place is None or self._place.name is None or not isinstance(error, Exception | Interrupted):
+            return
+        try:
+            self._place.withdraw(Deadline.after(self.remote.system, WITHDRAW_BUDGET_S))
+        except (RemoteError, GitrefLockError) as failure:
+            error.add_note(f"the ticket could not be taken back ({failure}); it expires by itself")

@@ -1,0 +1,84 @@
+"""From what a remote said to the error that a user sees: one place, so that one cause has one code and one hint."""
+
+from __future__ import annotations
+
+from gitref_lock.core.refs import Breached, RefusalKind, Refused, Superseded, SwapOutcome, Unknown
+from gitref_lock.core.text import JsonObject
+from gitref_lock.errors import (
+    BreachedError,
+    ConfigurationError,
+    GitrefLockError,
+    OutcomeUnknownError,
+    PolicyError,
+)
+from gitref_lock.ports import RemoteError
+
+_REMOTE_HINTS = {
+    "authentication": "check the credentials that git uses for this remote; 'git ls-remote' with them must work",
+    "permission": "the credentials need write access to the repository (contents: write)",
+    "not-found": "check the remote's address; some hosts answer 'not found' when access is missing",
+    "unreachable": "check the network and the remote's address",
+    "timeout": "the remote did not answer in time; try again, or raise --timeout",
+    "tls": "check the certificate settings (http.sslCAInfo, GIT_SSL_CAINFO)",
+}
+
+_CONFIGURATION_KINDS = {
+    RefusalKind.AUTHENTICATION: "authentication",
+    RefusalKind.PERMISSION: "permission",
+    RefusalKind.NOT_FOUND: "not-found",
+    RefusalKind.NAME_COLLISION: "name-collision",
+    RefusalKind.NO_ATOMIC: "no-atomic",
+}
+
+_REFUSAL_HINTS = {
+    RefusalKind.NAMESPACE: "the host refuses refs outside branches and tags: choose a prefix with --ref-prefix",
+    RefusalKind.NAME_COLLISION: "a lock cannot be both a name and the folder of another; choose another name",
+    RefusalKind.NO_ATOMIC: "the server cannot apply several refs as one; see 'gitref-lock doctor'",
+    RefusalKind.QUOTA: "the host's size or rate limit was reached",
+    RefusalKind.CONTENTION: "the server keeps its ref locked: a stale .lock file on the server, or heavy load",
+}
+
+
+def remote_failure(error: RemoteError, url: str) -> GitrefLockError:
+    """Return the error for a read that failed for good."""
+    return ConfigurationError(
+        f"cannot read {url}: {error.words}",
+        code=error.code,
+        hint=_REMOTE_HINTS.get(error.code, ""),
+        fields={"remote": url},
+    )
+
+
+def swap_failure(outcome: SwapOutcome, what: str, check: str) -> GitrefLockError:
+    """Return the error for a swap that was not applied.
+
+    ``what`` says in a few words what was tried, ``check`` is the command that finds out what is true now.
+    """
+    match outcome:
+        case Refused(kind=kind, words=words, statuses=statuses):
+            fields: JsonObject = {
+                "reason": kind.value,
+                "server": words,
+                "refs": {str(ref): text for ref, text in statuses.items()},
+            }
+            code = _CONFIGURATION_KINDS.get(kind)
+            hint = _REFUSAL_HINTS.get(kind) or _REMOTE_HINTS.get(kind.value, "")
+            if code is not None:
+                return ConfigurationError(f"{what} was refused: {words}", code=code, hint=hint, fields=fields)
+            return PolicyError(f"{what} was refused: {words}", hint=hint, fields=fields)
+        case Breached(applied=applied, refused=refused):
+            return BreachedError(
+                f"{what} was applied in part only: the server moved {', '.join(applied)} but not {', '.join(refused)}",
+                hint=check,
+                fields={"applied": list(applied), "refused": {str(ref): text for ref, text in refused.items()}},
+            )
+        case Unknown(nothing_sent=True, cause=cause):
+            return ConfigurationError(
+                f"{what}: the remote cannot be reached: {cause}", code="unreachable", hint=_REMOTE_HINTS["unreachable"]
+            )
+        case Unknown(cause=cause):
+            return OutcomeUnknownError(f"{what}: the outcome is unknown: {cause}", hint=check)
+        case Superseded():
+            return OutcomeUnknownError(f"{what} kept losing to other writers", code="superseded", hint=check)
+        case _:
+            raise AssertionError("an applied swap is no failure")

@@ -1,0 +1,84 @@
+"""Trying again, with our clock, our randomness and our sleep: the only module that uses tenacity.
+
+tenacity's own stops and jitters read the real clock and the global random generator even when sleep is injected, so
+every one of them is replaced here. It is imported when a second try is needed, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from gitref_lock.ports import RemoteError, System
+from gitref_lock.runtime.deadline import Deadline
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+T = TypeVar("T")
+
+_BASE_S = 0.25
+_CAP_S = 8.0
+
+
+class NotYet(Exception):  # noqa: N818 - no error: the attempt asks for another one
+    """An attempt that did not succeed yet; try again after ``pace_s`` seconds."""
+
+    def __init__(self, pace_s: float) -> None:
+        """Keep the pace."""
+        super().__init__(f"again in {pace_s:.2f} s")
+        self.pace_s = pace_s
+
+
+def backoff_s(system: System, attempt: int, *, base_s: float = _BASE_S, cap_s: float = _CAP_S) -> float:
+    """Return the pause before try number ``attempt`` + 1: exponential, with full jitter above a quarter of it."""
+    full = min(cap_s, base_s * 2 ** min(attempt, 16))
+    return system.entropy.uniform(full / 4, full)
+
+
+def poll(system: System, attempt: Callable[[], T], deadline: Deadline) -> T:
+    """Call ``attempt`` until it returns, pausing as each NotYet says; raise the last NotYet once the time is up."""
+    try:
+        return attempt()
+    except NotYet as first:
+        if deadline.is_over:
+            raise
+        _pause(system, first.pace_s, deadline)
+    from tenacity import Retrying, retry_if_exception_type
+
+    def pause_after(state: RetryCallState) -> float:
+        failure = state.outcome.exception() if state.outcome is not None else None
+        pace = failure.pace_s if isinstance(failure, NotYet) else 0.0
+        return deadline.capped(pace) or 0.0
+
+    return Retrying(
+        retry=retry_if_exception_type(NotYet),
+        stop=lambda _: deadline.is_over,
+        wait=pause_after,
+        sleep=system.sleeper.sleep,
+        reraise=True,
+    )(attempt)
+
+
+def _pause(system: System, pace_s: float, deadline: Deadline) -> None:
+    system.sleeper.sleep(deadline.capped(pace_s) or 0.0)
+
+
+def reading(system: System, read: Callable[[], T], deadline: Deadline, *, patience_s: float = 60.0) -> T:
+    """Call ``read``; on a transient RemoteError try again, for at most ``patience_s`` and within the deadline."""
+    attempts = 0
+
+    def once() -> T:
+        nonlocal attempts
+        try:
+            return read()
+        except RemoteError as error:
+            if not error.transient:
+                raise
+            attempts += 1
+            raise NotYet(error.retry_after_s or backoff_s(system, attempts)) from error
+
+    try:
+        return poll(system, once, deadline.earlier(Deadline.after(system, patience_s)))
+    except NotYet as last:
+        raise (last.__cause__ or last) from None

@@ -1,0 +1,268 @@
+"""Carrying one swap to a certain end, or saying honestly that there is none.
+
+The store sends a swap once and tells what it knows. Here a swap of unknown outcome is read back, sent again byte for
+byte while it is still possible, and killed before it is given up: one more swap moves the lock from the same
+expectation, after which the late copy can only be refused. A landing is proved by the branch alone
+(docs/protocol.md, section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gitref_lock.core.machine import LockState, NextState
+from gitref_lock.core.names import LockName, Oid, RefName
+from gitref_lock.core.objects import GitObject
+from gitref_lock.core.record import Event, LockRecord
+from gitref_lock.core.refs import (
+    Absent,
+    Applied,
+    At,
+    Breached,
+    RefEdit,
+    Refused,
+    Role,
+    Superseded,
+    SwapOutcome,
+    Unknown,
+)
+from gitref_lock.errors import Interrupted
+from gitref_lock.ports import RemoteError
+from gitref_lock.runtime.deadline import Deadline
+from gitref_lock.runtime.remote import Remote
+from gitref_lock.runtime.retry import backoff_s
+
+KILL_BUDGET_S = 5.0
+HURRIED_CALL_S = 2.0
+PATIENCE_S = 60.0
+_TORN_READ_S = 1.0
+_TORN_READS = 3
+
+_RAISES_GENERATION = frozenset(
+    {Event.ACQUIRE, Event.TAKE_OVER, Event.PREEMPT, Event.BREAK, Event.REAP, Event.LAND, Event.LAND_EXPIRED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LockMove:
+    """One lock's part of a swap: from ``before`` (None: absent) to ``after``."""
+
+    name: LockName
+    before: LockState | None
+    after: NextState
+
+
+@dataclass(frozen=True, slots=True)
+class LandingClaim:
+    """A branch's part of a swap. ``contains`` tells whether ``commit`` is reachable from a given tip of the branch.
+
+    ``contains`` may fetch and raises RemoteError when it cannot tell.
+    """
+
+    ref: RefName
+    commit: Oid
+    contains: Callable[[Oid], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A swap with all that is needed to judge it. ``kill`` makes the plan that renders a late copy harmless."""
+
+    edits: tuple[RefEdit, ...]
+    objects: tuple[GitObject, ...]
+    moves: tuple[LockMove, ...] = ()
+    landing: LandingClaim | None = None
+    kill: Callable[[], Plan] | None = field(default=None, repr=False)
+
+
+def lock_edit(remote: Remote, move: LockMove) -> RefEdit:
+    """Return the edit of a lock's ref."""
+    expect = Absent() if move.before is None else At(move.before.tip)
+    return RefEdit(remote.namespace.lock_ref(move.name), expect, move.after.state.tip, Role.LOCK)
+
+
+def plan_for_locks(
+    remote: Remote,
+    moves: Sequence[LockMove],
+    *,
+    edits: Sequence[RefEdit] = (),
+    objects: Sequence[GitObject] = (),
+    landing: LandingClaim | None = None,
+    kill: Callable[[], Plan] | None = None,
+) -> Plan:
+    """Return the plan that makes these moves together with further edits and objects."""
+    own = tuple(item for move in moves for item in move.after.objects)
+    return Plan((*edits, *(lock_edit(remote, move) for move in moves)), (*objects, *own), tuple(moves), landing, kill)
+
+
+@dataclass(slots=True)
+class Swapper:
+    """Carries plans over one remote. ``interrupted`` is the signal that arrived while a swap was in doubt."""
+
+    remote: Remote
+    interrupted: Interrupted | None = None
+
+    def carry(self, plan: Plan, deadline: Deadline) -> SwapOutcome:
+        """Send ``plan`` and return its proven outcome.
+
+        Superseded means surely not applied and no longer possible. Unknown is returned only when the swap could
+        neither be decided nor killed. A signal that arrives meanwhile is kept until the outcome is certain.
+        """
+        in_doubt = False
+        attempt = 0
+        patience = deadline.earlier(Deadline.after(self.remote.system, PATIENCE_S))
+        while True:
+            outcome = self._send(plan, deadline)
+            if isinstance(outcome, Applied | Breached) or (not in_doubt and not isinstance(outcome, Unknown)):
+                if isinstance(outcome, Breached | Refused):
+                    self.remote.forget_server()
+                return outcome
+            sent_nothing = isinstance(outcome, Unknown) and outcome.nothing_sent and not in_doubt
+            in_doubt = in_doubt or not sent_nothing
+            if in_doubt:
+                judged = self._judge_patiently(plan, patience)
+                if judged is not None:
+                    return judged
+            attempt += 1
+            if patience.is_over or self.interrupted is not None:
+                return self._kill(plan) if in_doubt else outcome
+            wish = outcome.retry_after_s if isinstance(outcome, Unknown) else None
+            self._pause(patience.capped(wish or backoff_s(self.remote.system, attempt)) or 0.0)
+
+    def _send(self, plan: Plan, deadline: Deadline) -> SwapOutcome:
+        hurried = self.interrupted is not None or deadline.is_over
+        try:
+            return self.remote.store.swap(
+                plan.edits,
+                plan.objects,
+                trust_report=self.remote.trusts_reports,
+                timeout_s=HURRIED_CALL_S if hurried else deadline.capped(self.remote.call_timeout_s),
+            )
+        except Interrupted as signal:
+            self.interrupted = signal
+            return Unknown("interrupted by a signal")
+
+    def _pause(self, seconds: float) -> None:
+        try:
+            self.remote.system.sleeper.sleep(seconds)
+        except Interrupted as signal:
+            self.interrupted = signal
+
+    def _kill(self, plan: Plan) -> SwapOutcome:
+        """Make sure that no late copy of ``plan`` can be applied any more, and return what is then certain."""
+        until = Deadline.after(self.remote.system, KILL_BUDGET_S)
+        if plan.kill is None:
+            return self._judge_patiently(plan, until) or Unknown("the outcome could not be found out in time")
+        kill = plan.kill()
+        attempt = 0
+        while True:
+            if isinstance(self._send(kill, until), Applied):
+                return Superseded({})
+            judged = self._judge_patiently(plan, until)
+            if judged is not None:
+                return judged
+            if until.is_over:
+                return Unknown("the swap could neither be decided nor killed in time")
+            attempt += 1
+            self._pause(until.capped(backoff_s(self.remote.system, attempt, cap_s=1.0)) or 0.0)
+
+    def _judge_patiently(self, plan: Plan, until: Deadline) -> SwapOutcome | None:
+        """Read back and return a certain outcome; None while the swap is possible or cannot be decided."""
+        judged: SwapOutcome | None = None
+        for _ in range(_TORN_READS):
+            try:
+                judged = self._judge(plan, until)
+            except RemoteError:
+                return None
+            except Interrupted as signal:
+                self.interrupted = signal
+                return None
+            if not isinstance(judged, Breached):
+                return judged
+            self._pause(_TORN_READ_S)
+        return judged
+
+    def _judge(self, plan: Plan, until: Deadline) -> SwapOutcome | None:
+        """Judge one reading. A mixed picture comes back as Breached and is read again before it counts."""
+        seen = self.remote.list([edit.ref for edit in plan.edits], until).refs
+        if not plan.moves:
+            return _judge_refs(plan.edits, seen)
+        lock_edits = [lock_edit(self.remote, move) for move in plan.moves]
+        if not any(_has_moved(edit, seen) for edit in lock_edits):
+            if plan.landing is not None and seen.get(plan.landing.ref) == plan.landing.commit:
+                refused = {edit.ref: "not moved" for edit in lock_edits}
+                return Breached((plan.landing.ref,), refused)
+            return None
+        if plan.landing is not None:
+            return self._judge_landing(plan, plan.landing, seen, lock_edits, until)
+        return self._judge_locks(plan.moves, seen, until)
+
+    def _judge_landing(
+        self,
+        plan: Plan,
+        landing: LandingClaim,
+        seen: Mapping[RefName, Oid],
+        lock_edits: Sequence[RefEdit],
+        until: Deadline,
+    ) -> SwapOutcome:
+        """Decide by the branch alone, read in a request that starts after the lock was seen moved."""
+        tip = self.remote.list([landing.ref], until).refs.get(landing.ref)
+        if tip is not None and (tip == landing.commit or landing.contains(tip)):
+            return Applied()
+        if all(seen.get(edit.ref) == edit.new for edit in lock_edits):
+            return Breached(tuple(edit.ref for edit in lock_edits), {landing.ref: "not moved"})
+        return Superseded({edit.ref: seen.get(edit.ref) for edit in plan.edits})
+
+    def _judge_locks(
+        self, moves: Sequence[LockMove], seen: Mapping[RefName, Oid], until: Deadline
+    ) -> SwapOutcome | None:
+        """Decide by positive evidence in the ring of the first lock that gives any; None without evidence."""
+        names = [move.name for move in moves]
+        picture = self.remote.look(names, until, with_queue=False)
+        for move in moves:
+            state = picture.locks[move.name]
+            if state is None:
+                continue
+            if state.tip == move.after.state.tip or state.ring.index_of(move.after.record.nonce) is not None:
+                return Applied()
+            if _is_surely_not_applied(move, state):
+                return Superseded({ref: seen.get(ref) for ref in seen})
+        return None
+
+
+def _has_moved(edit: RefEdit, seen: Mapping[RefName, Oid]) -> bool:
+    expected = edit.expect.oid if isinstance(edit.expect, At) else None
+    return seen.get(edit.ref) != expected
+
+
+def _judge_refs(edits: Sequence[RefEdit], seen: Mapping[RefName, Oid]) -> SwapOutcome | None:
+    """Judge a swap of tickets alone: a ticket's name is used by one create, so any value proves that it arrived."""
+    if all(seen.get(edit.ref) == edit.new for edit in edits):
+        return Applied()
+    if all(not _has_moved(edit, seen) for edit in edits):
+        return None
+    created = [edit for edit in edits if isinstance(edit.expect, Absent)]
+    if created and all(edit.ref in seen for edit in created):
+        return Applied()
+    return Superseded({edit.ref: seen.get(edit.ref) for edit in edits})
+
+
+def _is_surely_not_applied(move: LockMove, state: LockState) -> bool:
+    """Tell whether this later state of the lock proves that ``move`` did not and cannot happen."""
+    before = move.before
+    if before is None:
+        # The ring of a lock begins with its creation; an overflowing one has lost that line and proves nothing.
+        return bool(state.ring.lines) and state.ring.lines[0].event in {Event.CREATE, Event.ACQUIRE}
+    if not isinstance(before.record, LockRecord):
+        return False
+    expected = state.ring.index_of(before.record.nonce)
+    if expected is not None and expected + 1 < len(state.ring.lines):
+        return state.ring.lines[expected + 1].nonce != move.after.record.nonce
+    return (
+        move.after.record.event in _RAISES_GENERATION
+        and move.after.record.generation > before.record.generation
+        and isinstance(state.record, LockRecord)
+        and state.record.generation == before.record.generation
+        and state.tip != before.tip
+    )
