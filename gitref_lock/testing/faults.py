@@ -35,6 +35,10 @@ class Exchange(Protocol):
         """Send a reply's head and half of its body, under a Content-Length that promises all of it."""
         ...
 
+    def send_slowly(self, reply: Reply, pause: Callable[[], object]) -> None:
+        """Send a whole reply byte by byte and call ``pause`` after each."""
+        ...
+
     def hang_up(self) -> None:
         """Close the connection in order."""
         ...
@@ -149,6 +153,44 @@ class WorkTwice(_Momentary):
         earlier = exchange.work()
         later = exchange.work()
         exchange.send(earlier if self.first else later)
+
+
+@dataclass(frozen=True)
+class WithHeaders(_Momentary):
+    """Do the work and reply with these headers put in place of git's own, such as ``Age`` or a wrong ``Date``."""
+
+    headers: Mapping[str, str]
+
+    def run(self, exchange: Exchange) -> None:
+        """Work, reply with changed headers."""
+        reply = exchange.work()
+        replaced = {name.lower() for name in self.headers}
+        kept = tuple((name, value) for name, value in reply.headers if name.lower() not in replaced)
+        exchange.send(Reply(reply.status, kept + tuple(self.headers.items()), reply.body))
+
+
+class Trickle:
+    """Do the work, then send the reply one byte every ``pause_s``, so that no single read of the client times out.
+
+    ``let_go`` sends the rest at once.
+    """
+
+    def __init__(self, *, pause_s: float = 0.05) -> None:
+        """Hold nothing yet."""
+        self._may_go = threading.Event()
+        self._pause_s = pause_s
+
+    def let_go(self) -> None:
+        """Pause no more."""
+        self._may_go.set()
+
+    def run(self, exchange: Exchange) -> None:
+        """Work, reply slowly."""
+        exchange.send_slowly(exchange.work(), lambda: self._may_go.wait(self._pause_s))
+
+    def release(self) -> None:
+        """Pause no more."""
+        self._may_go.set()
 
 
 class Stall:

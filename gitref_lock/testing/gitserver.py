@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import base64
-import contextlib
 import email.utils
 import os
 import selectors
 import signal
 import socket
-import struct
+import ssl
 import sys
 import threading
 import time
@@ -28,14 +27,14 @@ from types import TracebackType
 from typing import Self
 
 from gitref_lock.testing.faults import Callback, FaultPlan
-from gitref_lock.testing.gitserver_cgi import BackendGoneError, GitBackend
+from gitref_lock.testing.gitserver_cgi import GitBackend
+from gitref_lock.testing.gitserver_connection import Connection
 from gitref_lock.testing.gitserver_counts import CountsSnapshot, RequestCounts
-from gitref_lock.testing.gitserver_http import BadRequestError, Reply, Request, RequestKind, RequestReader
+from gitref_lock.testing.gitserver_http import Reply, Request, RequestKind
 
 __all__ = ["CountsSnapshot", "GitHttpServer", "RequestCounts", "RequestKind"]
 
 _PARENT_CHECK_S = 0.2
-_ABORTIVE_CLOSE = struct.pack("ii", 1, 0)
 
 
 class GitHttpServer:
@@ -44,6 +43,7 @@ class GitHttpServer:
     ``latency_s`` is added to every request and ``connect_latency_s`` to every new connection, each in its own thread.
     ``auth`` demands HTTP basic credentials. ``date_offset_s`` shifts the ``Date`` header. ``chunks_replies`` sends
     replies chunked instead of with their length. Latencies, offset and chunking may be changed at any time.
+    ``tls`` (a server-side context with its certificate) makes it an HTTPS server.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class GitHttpServer:
         date_offset_s: float = 0.0,
         faults: FaultPlan | None = None,
         chunks_replies: bool = False,
+        tls: ssl.SSLContext | None = None,
         port: int = 0,
     ) -> None:
         """Listen at once; ``port`` 0 takes a free one."""
@@ -63,6 +64,7 @@ class GitHttpServer:
         self.connect_latency_s = connect_latency_s
         self.date_offset_s = date_offset_s
         self.chunks_replies = chunks_replies
+        self.tls = tls
         self.counts = RequestCounts()
         self.backend = GitBackend(root)
         self.closing = threading.Event()
@@ -70,12 +72,12 @@ class GitHttpServer:
         self._user = "git" if auth is None else auth[0]
         self._plan = faults or FaultPlan()
         self._lock = threading.Lock()
-        self._connections: dict[_Connection, threading.Thread] = {}
+        self._connections: dict[Connection, threading.Thread] = {}
         self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
         self._listener.settimeout(0)
         self._wake_reader, self._wake_writer = socket.socketpair()
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
         self._acceptor = threading.Thread(target=self._accept_all, name="git-server-accept", daemon=True)
         self._acceptor.start()
 
@@ -136,7 +138,7 @@ class GitHttpServer:
             after(request)
         return reply
 
-    def forget(self, connection: _Connection) -> None:
+    def forget(self, connection: Connection) -> None:
         """Drop a connection that has ended."""
         with self._lock:
             self._connections.pop(connection, None)
@@ -159,120 +161,11 @@ class GitHttpServer:
             return  # the peer gave up between the wake-up and here
         peer.settimeout(None)
         self.counts.add_connection()
-        connection = _Connection(self, peer)
+        connection = Connection(self, peer)
         thread = threading.Thread(target=connection.serve, name="git-server-connection", daemon=True)
         with self._lock:
             self._connections[connection] = thread
         thread.start()
-
-
-class _Connection:
-    """One client connection: reads requests and answers them in order."""
-
-    def __init__(self, server: GitHttpServer, peer: socket.socket) -> None:
-        """Take over an accepted socket."""
-        self.server = server
-        self._socket = peer
-        self._is_open = True
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def serve(self) -> None:
-        """Answer requests until either side ends the connection."""
-        try:
-            if self.server.connect_latency_s:
-                self.server.closing.wait(self.server.connect_latency_s)
-            with self._socket.makefile("rb") as stream:
-                reader = RequestReader(stream)
-                while self._is_open and self._serve_one(reader):
-                    pass
-        except (OSError, BackendGoneError):
-            pass  # the peer went away, or the server is closing: there is nobody left to tell
-        except BadRequestError as error:
-            with contextlib.suppress(OSError):
-                self.send(Reply(400, body=str(error).encode()), keeps_alive=False)
-        finally:
-            self._socket.close()
-            self.server.forget(self)
-
-    def _serve_one(self, reader: RequestReader) -> bool:
-        """Read and answer one request; tell whether the connection goes on."""
-        head = reader.read_head()
-        if head is None:
-            return False
-        if head[3].get("expect", "").lower() == "100-continue":
-            self._socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request = reader.read_rest(head)
-        self.server.counts.add_request(request.kind, request.wire_bytes)
-        if self.server.latency_s:
-            self.server.closing.wait(self.server.latency_s)
-        refusal = self.server.refusal(request)
-        if refusal is not None:
-            self.send(refusal, keeps_alive=request.keeps_alive)
-            return request.keeps_alive
-        fault, before, after = self.server.faults.take(request.kind)
-        if before is not None:
-            before(request)
-        fault.run(_Exchange(self, request, after))
-        return request.keeps_alive
-
-    def send(self, reply: Reply, *, keeps_alive: bool, with_body: bool = True) -> None:
-        """Send a whole reply."""
-        self.send_bytes(
-            reply.encode(
-                date=self.server.http_date(),
-                keeps_alive=keeps_alive,
-                chunked=self.server.chunks_replies,
-                with_body=with_body,
-            )
-        )
-
-    def send_bytes(self, data: bytes) -> None:
-        """Count and send."""
-        self.server.counts.add_reply(len(data))
-        self._socket.sendall(data)
-
-    def hang_up(self) -> None:
-        """Close in order; both directions, so that a reader on either side wakes."""
-        self._is_open = False
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-
-    def reset(self) -> None:
-        """Arrange for the close to be a reset."""
-        self._is_open = False
-        with contextlib.suppress(OSError):
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORTIVE_CLOSE)
-
-
-class _Exchange:
-    """One request on one connection, as a fault sees it."""
-
-    def __init__(self, connection: _Connection, request: Request, after: Callback | None) -> None:
-        """Bind the three."""
-        self._connection = connection
-        self.request = request
-        self._after = after
-
-    def work(self) -> Reply:
-        """Let git answer, then run the callback."""
-        return self._connection.server.work(self.request, self._after)
-
-    def send(self, reply: Reply) -> None:
-        """Send a whole reply."""
-        self._connection.send(reply, keeps_alive=self.request.keeps_alive, with_body=self.request.method != "HEAD")
-
-    def send_part(self, reply: Reply) -> None:
-        """Send the head and half of the body."""
-        data = reply.encode(date=self._connection.server.http_date(), keeps_alive=True)
-        self._connection.send_bytes(data[: len(data) - (len(reply.body) + 1) // 2])
-
-    def hang_up(self) -> None:
-        """Close in order."""
-        self._connection.hang_up()
-
-    def reset(self) -> None:
-        """Close with a reset."""
-        self._connection.reset()
 
 
 def _basic(user: str, password: str) -> str:

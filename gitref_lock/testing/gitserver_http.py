@@ -69,11 +69,9 @@ class Reply:
             phrase = HTTPStatus(self.status).phrase
         except ValueError:
             phrase = "Unknown"
-        lines = [
-            f"HTTP/1.1 {self.status} {phrase}",
-            f"Date: {date}",
-            *(f"{name}: {value}" for name, value in self.headers),
-        ]
+        lines = [f"HTTP/1.1 {self.status} {phrase}", *(f"{name}: {value}" for name, value in self.headers)]
+        if not any(name.lower() == "date" for name, _ in self.headers):
+            lines.append(f"Date: {date}")
         lines.append("Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(self.body)}")
         if not keeps_alive:
             lines.append("Connection: close")

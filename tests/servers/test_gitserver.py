@@ -24,6 +24,7 @@ from gitref_lock.core.names import ZERO_OID
 from gitref_lock.testing.gitserver import GitHttpServer, RequestKind
 from tests.support.gitcli import Repo, clone, git_result
 from tests.support.rawgit import Command, RawHttp, lock_state, push_body, read_answer
+from tests.support.tls import make_certificate
 
 LOCK = "refs/locks/main"
 MINE, *_ = MINE_OBJECTS = lock_state("mine")
@@ -166,6 +167,26 @@ def test_credentials_are_demanded(server_root: Path, bare_repo: Repo, tmp_path: 
         clone(f"http://runner:s3cret@127.0.0.1:{server.port}/repo.git", tmp_path / "known")
         wrong = f"http://runner:wrong@127.0.0.1:{server.port}/repo.git"
         assert git_result("ls-remote", wrong, cwd=tmp_path).returncode != 0
+
+
+def test_https_with_a_certificate_of_its_own(server_root: Path, bare_repo: Repo, tmp_path: Path) -> None:
+    """Stock git clones over TLS when it trusts the certificate, and refuses when it does not."""
+    context, certificate = make_certificate(tmp_path)
+    with GitHttpServer(server_root, tls=context) as server:
+        url = server.repo_url("repo.git")
+        trusting = clone(url, tmp_path / "trusting", "-c", f"http.sslCAInfo={certificate}")
+        assert trusting.ref("HEAD") == bare_repo.ref("refs/heads/main")
+        assert git_result("ls-remote", url, cwd=tmp_path).returncode != 0
+
+
+def test_close_ends_a_tls_connection_that_never_shook_hands(server_root: Path, tmp_path: Path) -> None:
+    """A client that connects to an HTTPS server and stays silent does not delay close."""
+    context, _ = make_certificate(tmp_path)
+    server = GitHttpServer(server_root, tls=context)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as idle:
+        server.close()
+        readable, _, _ = select.select([idle], [], [], 10)
+        assert readable
 
 
 @pytest.mark.parametrize("offset_s", [0, -3600, 90])

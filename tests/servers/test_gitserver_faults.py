@@ -20,7 +20,9 @@ from gitref_lock.testing.faults import (
     ResetMidReply,
     Stall,
     Status,
+    Trickle,
     Truncate,
+    WithHeaders,
     WorkTwice,
 )
 from gitref_lock.testing.gitserver import GitHttpServer
@@ -85,6 +87,30 @@ def test_status_carries_other_headers(git_server: GitHttpServer, remote: RawHttp
     git_server.set_faults(FaultPlan().on("ls-refs", 1, Status(307, headers={"Location": "http://127.0.0.1:9/x"})))
     reply = remote.post("git-upload-pack", b"0014command=ls-refs\n0000", {"Git-Protocol": "version=2"})
     assert (reply.status, reply.headers["location"]) == (307, "http://127.0.0.1:9/x")
+
+
+def test_with_headers_replaces_gits_own(git_server: GitHttpServer, remote: RawHttp, bare_repo: Repo) -> None:
+    """A reply may carry an Age, or a Date that is nonsense, and is otherwise git's own."""
+    git_server.set_faults(FaultPlan().on("receive-pack", 1, WithHeaders({"Age": "30", "Date": "yesterday"})))
+    reply = push_mine(remote)
+    assert (reply.headers["age"], reply.headers["date"]) == ("30", "yesterday")
+    assert read_answer(reply.body).is_ok(LOCK)
+
+
+def test_trickle_sends_everything_byte_by_byte(git_server: GitHttpServer, remote: RawHttp, bare_repo: Repo) -> None:
+    """A trickling reply is complete in the end, and the connection goes on."""
+    git_server.set_faults(FaultPlan().on("receive-pack", 1, Trickle(pause_s=0.0001)))
+    assert read_answer(push_mine(remote).body).is_ok(LOCK)
+    assert LOCK in remote.ls_refs(LOCK)
+    assert git_server.counts.snapshot().connections == 1
+
+
+def test_trickle_sends_the_rest_once_let_go(git_server: GitHttpServer, remote: RawHttp, bare_repo: Repo) -> None:
+    """A reply that would take minutes arrives at once after ``let_go``."""
+    trickle = Trickle(pause_s=60)
+    plan = FaultPlan().on("receive-pack", 1, trickle).after("receive-pack", 1, lambda _: trickle.let_go())
+    git_server.set_faults(plan)
+    assert read_answer(push_mine(remote).body).is_ok(LOCK)
 
 
 def test_empty_ok_does_no_work(git_server: GitHttpServer, remote: RawHttp, bare_repo: Repo) -> None:
