@@ -1,0 +1,1 @@
+"""Three-way merges in memory: lines, trees, renames, and the policy that decides what both sides changed."""

@@ -1,0 +1,245 @@
+"""Which lines changed: the alignment that decides what counts as the same place in two versions of a file.
+
+A three-way merge is only as safe as this alignment: a line matched to its twin elsewhere in the file yields a merge
+that is clean and wrong. Regions around the rarest lines are matched first, over the whole file: trimming the common head and
+tail beforehand would anchor repeated lines by accident of position. Then each change is moved to one canonical place
+among the equal ones. Both steps follow what git documents for ``--diff-algorithm=histogram``, which its own merge uses,
+so that the same edits touch each other here and there. Where git would try harder on a block of very common lines, the
+whole block counts as changed: a larger change can only cause a conflict, never hide one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_MAX_OCCURRENCES = 64
+"""A line seen more often than this anchors nothing, as in git."""
+
+
+class Hunk(NamedTuple):
+    """Lines ``a_from:a_to`` of the old version are replaced by lines ``b_from:b_to`` of the new one."""
+
+    a_from: int
+    a_to: int
+    b_from: int
+    b_to: int
+
+
+class _Region(NamedTuple):
+    """A block of the two versions that still has to be compared, or a block that is equal in both."""
+
+    a_from: int
+    a_to: int
+    b_from: int
+    b_to: int
+
+
+def diff(a: Sequence[int], b: Sequence[int]) -> list[Hunk]:
+    """Return the changes from ``a`` to ``b``, in order, separated by at least one equal line.
+
+    Lines are given as numbers: equal lines, equal numbers.
+    """
+    a_changed, b_changed = _mark(a, b)
+    _settle(a, a_changed, b_changed)
+    _settle(b, b_changed, a_changed)
+    return _hunks(a_changed, b_changed)
+
+
+def _mark(a: Sequence[int], b: Sequence[int]) -> tuple[bytearray, bytearray]:
+    """Return a flag for each line of both versions: 1 when it has no partner; a 0 at the end guards the scans."""
+    a_changed, b_changed = bytearray(len(a) + 1), bytearray(len(b) + 1)
+    pending = [_Region(0, len(a), 0, len(b))]
+    while pending:
+        region = pending.pop()
+        common = None
+        if region.a_from < region.a_to and region.b_from < region.b_to:
+            common = _rarest_common_block(a, b, region)
+            if common is None:
+                region = _without_equal_ends(a, b, region)
+        if common is None:
+            a_changed[region.a_from : region.a_to] = b"\1" * (region.a_to - region.a_from)
+            b_changed[region.b_from : region.b_to] = b"\1" * (region.b_to - region.b_from)
+            continue
+        pending.append(_Region(region.a_from, common.a_from, region.b_from, common.b_from))
+        pending.append(_Region(common.a_to, region.a_to, common.b_to, region.b_to))
+    return a_changed, b_changed
+
+
+def _rarest_common_block(a: Sequence[int], b: Sequence[int], region: _Region) -> _Region | None:
+    """Return the equal block that holds the rarest line, the longest of such, or None when no line is rare enough."""
+    places: dict[int, list[int]] = {}
+    for index in range(region.a_from, region.a_to):
+        places.setdefault(a[index], []).append(index)
+    best: _Region | None = None
+    best_length, rarity = 0, _MAX_OCCURRENCES + 1
+    at = region.b_from
+    while at < region.b_to:
+        next_at = at + 1
+        candidates = places.get(b[at], ())
+        passed = -1
+        if len(candidates) > rarity:
+            candidates = ()
+        for place in candidates:
+            if place < passed:
+                continue
+            before = _equal_before(a, b, place, at, region)
+            after = _equal_after(a, b, place, at, region)
+            block = _Region(place - before, place + after, at - before, at + after)
+            count = len(candidates)
+            if count > 1:
+                count = min(len(places[line]) for line in a[block.a_from : block.a_to])
+            passed = block.a_to
+            next_at = max(next_at, block.b_to)
+            if before + after > best_length or count < rarity:
+                best, best_length, rarity = block, before + after, count
+        at = next_at
+    return best if rarity <= _MAX_OCCURRENCES else None
+
+
+def _without_equal_ends(a: Sequence[int], b: Sequence[int], region: _Region) -> _Region:
+    """Return ``region`` without its equal first and last lines: what is left has no line rare enough to anchor it."""
+    head = _equal_after(a, b, region.a_from, region.b_from, region)
+    rest = _Region(region.a_from + head, region.a_to, region.b_from + head, region.b_to)
+    tail = _equal_before(a, b, rest.a_to, rest.b_to, rest)
+    return _Region(rest.a_from, rest.a_to - tail, rest.b_from, rest.b_to - tail)
+
+
+def _equal_before(a: Sequence[int], b: Sequence[int], i: int, j: int, region: _Region) -> int:
+    """Return how many lines directly before ``a[i]`` and ``b[j]`` are equal."""
+    count = 0
+    limit = min(i - region.a_from, j - region.b_from)
+    while count < limit and a[i - count - 1] == b[j - count - 1]:
+        count += 1
+    return count
+
+
+def _equal_after(a: Sequence[int], b: Sequence[int], i: int, j: int, region: _Region) -> int:
+    """Return how many lines from ``a[i]`` and ``b[j]`` on are equal; compares slices, since most of a file is equal."""
+    count, step = 0, 8
+    limit = min(region.a_to - i, region.b_to - j)
+    while count < limit:
+        size = min(step, limit - count)
+        if a[i + count : i + count + size] == b[j + count : j + count + size]:
+            count += size
+            step = size * 2
+        elif size == 1:
+            break
+        else:
+            step = size // 2
+    return count
+
+
+class _Group:
+    """A cursor over the runs of changed lines of one version; between two equal lines lies one run, maybe empty."""
+
+    def __init__(self, changed: bytearray) -> None:
+        """Stand on the first run."""
+        self.changed = changed
+        self.last = len(changed) - 1
+        self.start = 0
+        self.end = self._run_end(0)
+
+    def _run_end(self, index: int) -> int:
+        while self.changed[index]:
+            index += 1
+        return index
+
+    def _run_start(self, index: int) -> int:
+        while index and self.changed[index - 1]:
+            index -= 1
+        return index
+
+    def forward(self) -> bool:
+        """Step to the next run; False at the end of the file."""
+        if self.end == self.last:
+            return False
+        self.start = self.end + 1
+        self.end = self._run_end(self.start)
+        return True
+
+    def backward(self) -> None:
+        """Step to the run before."""
+        self.end = self.start - 1
+        self.start = self._run_start(self.end)
+
+    def slide_up(self, lines: Sequence[int]) -> bool:
+        """Move the run one line up, joining a run that it then touches; False when the lines forbid it."""
+        if not self.start or lines[self.start - 1] != lines[self.end - 1]:
+            return False
+        self.start -= 1
+        self.end -= 1
+        self.changed[self.start] = 1
+        self.changed[self.end] = 0
+        self.start = self._run_start(self.start)
+        return True
+
+    def slide_down(self, lines: Sequence[int]) -> bool:
+        """Move the run one line down, joining a run that it then touches; False when the lines forbid it."""
+        if self.end == self.last or lines[self.start] != lines[self.end]:
+            return False
+        self.changed[self.start] = 0
+        self.changed[self.end] = 1
+        self.start += 1
+        self.end = self._run_end(self.end)
+        return True
+
+
+def _settle(lines: Sequence[int], changed: bytearray, other_changed: bytearray) -> None:
+    """Move each run of changed lines as far down as it goes, or to the last place where the other version changed too.
+
+    A line inserted among equal lines has several possible places. Both sides of a merge must choose the same one.
+    """
+    run, partner = _Group(changed), _Group(other_changed)
+    while True:
+        if run.end > run.start:
+            _settle_run(lines, run, partner)
+        if not run.forward():
+            return
+        partner.forward()
+
+
+def _settle_run(lines: Sequence[int], run: _Group, partner: _Group) -> None:
+    """Settle one run; ``partner`` is kept on the run of the other version that lies between the same equal lines."""
+    while True:
+        size = run.end - run.start
+        while run.slide_up(lines):
+            partner.backward()
+        earliest = run.end
+        meets_partner = partner.end > partner.start
+        while run.slide_down(lines):
+            partner.forward()
+            meets_partner = meets_partner or partner.end > partner.start
+        if run.end - run.start == size:
+            break
+    if run.end != earliest and meets_partner:
+        while partner.end == partner.start:
+            run.slide_up(lines)
+            partner.backward()
+
+
+def _hunks(a_changed: bytearray, b_changed: bytearray) -> list[Hunk]:
+    """Read the flags as a list of changes."""
+    found: list[Hunk] = []
+    i = j = 0
+    a_last, b_last = len(a_changed) - 1, len(b_changed) - 1
+    while i < a_last or j < b_last:
+        # The next changed line of each version, found by a search in C.
+        gap = min(_distance(a_changed, i, a_last), _distance(b_changed, j, b_last))
+        i += gap
+        j += gap
+        if i >= a_last and j >= b_last:
+            break
+        a_from, b_from = i, j
+        while a_changed[i]:
+            i += 1
+        while b_changed[j]:
+            j += 1
+        found.append(Hunk(a_from, i, b_from, j))
+    return found
+
+
+def _distance(changed: bytearray, start: int, last: int) -> int:
+    """Return how many unchanged lines follow ``start``."""
+    index = changed.find(1, start)
+    return (last if index < 0 else index) - start
