@@ -1,0 +1,56 @@
+"""Text without credentials: what may be shown, logged or raised.
+
+Everything that comes from a remote, a configuration or a child process passes here before people or logs see it. When
+in doubt the text loses more than it must; a shown token cannot be taken back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+MASK = "***"
+
+# User info of an address. The second form is for a secret that was pasted unencoded and holds a slash, a question mark
+# or an @; a port follows the host's colon, so digits before a slash are no secret.
+_SSH_USER = re.compile(r"(?i)\b((?:git\+)?ssh(?:\+git)?://[^\s/:@]+):[^\s]*@")
+_USERINFO = re.compile(
+    r"(?i)\b((?!(?:git\+)?ssh(?:\+git)?://)[a-z][a-z0-9+.-]*://)"
+    r"(?:[^\s/:@]*:(?!\d{1,5}(?:/|$))\S*@|[^\s/?#]*@)"
+)
+_HEADER = re.compile(
+    r"(?i)\b((?:proxy-)?authorization|(?:private|job|deploy|x-auth|x-api)-(?:token|key)|(?:set-)?cookie)"
+    r"(['\"]?\s*[:=]\s*['\"]?)[^\r\n'\"]+"
+)
+_SCHEME = re.compile(r"(?i)\b(basic|bearer|negotiate|token)(\s+)(?=\S*[0-9=+/_.~])[\w.~+/=-]{6,}")
+_PARAMETER = re.compile(
+    r"(?i)\b((?:[a-z0-9]+[-_.])*(?:access_?token|token|secret|passw(?:or)?d|pwd|api_?key|signature|sig))"
+    r"(=|['\"]\s*[:=]\s*['\"]?)(?!\d{1,12}\b)[^\s&;,'\"]+"
+)
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"gh[opsur]_[A-Za-z0-9_.-]{16,}|github_pat_\w{16,}"
+    r"|gl(?:pat|oas|dt|rt|rtr|cbt|ptt|ft|imt|agent|wt|soat|ffct|sntr)-[\w.-]{16,}"
+    r"|AT(?:BB|CTT|ATT)\w{3}[\w=-]{13,}"
+    r"|xox[abeprs]-[\w-]{10,}"
+    r"|A[KS]IA[0-9A-Z]{16}"
+    r"|npm_[A-Za-z0-9]{30,}|bkua_\w{30,}"
+    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r")"
+)
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return ``text`` without user info in addresses, authorization values, tokens of known shapes, and ``secrets``.
+
+    ``secrets`` of fewer than three characters are left: their removal would only spell them out.
+    """
+    for secret in sorted({secret for secret in secrets if len(secret) >= 3}, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    if "://" in text:
+        text = _SSH_USER.sub(rf"\1:{MASK}@", text)
+        text = _USERINFO.sub(rf"\1{MASK}@", text)
+    text = _HEADER.sub(rf"\1\2{MASK}", text)
+    text = _SCHEME.sub(rf"\1\2{MASK}", text)
+    text = _PARAMETER.sub(rf"\1\2{MASK}", text)
+    return _TOKEN.sub(MASK, text)
