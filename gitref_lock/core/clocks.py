@@ -6,6 +6,7 @@ was written, an observer the least (docs/protocol.md, section 4).
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 _KEPT_DATES = 16
@@ -61,9 +62,14 @@ class ServerClock:
         return last.date_s + 1 + max(0.0, now_s - last.sent_s)
 
     def agree_past(self, instant_s: float, *, apart_s: float = 2.0) -> bool:
-        """Tell whether two readings taken at least ``apart_s`` apart both show more than ``instant_s``."""
-        past = [date.received_s for date in self.dates if date.date_s > instant_s]
-        return bool(past) and past[-1] - past[0] >= apart_s
+        """Tell whether the newest readings, over at least ``apart_s``, all show more than ``instant_s``.
+
+        A newer reading that denies it wins over older ones: front ends that disagree end no lease.
+        """
+        past = [
+            date.received_s for date in itertools.takewhile(lambda date: date.date_s > instant_s, reversed(self.dates))
+        ]
+        return bool(past) and past[0] - past[-1] >= apart_s
 
 
 @dataclass(frozen=True, slots=True)

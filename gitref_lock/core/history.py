@@ -17,6 +17,8 @@ from gitref_lock.core.text import Fields, JsonObject, MalformedError, clip, inst
 MAX_LINES = 64
 MAX_BYTES = 16_384
 _LINE_LIMIT = 2048
+_MAX_DURATION_S = 1e12
+"""Above any difference of two instants: a line of our own must never be unreadable, it is evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,8 @@ class HistoryLine:
             event = Event(fields.text("event", required=True))
         except ValueError as error:
             raise MalformedError(str(error)) from None
-        held_s = fields.number("held_s", 0, 1e10, default=-1.0)
-        waited_s = fields.number("waited_s", 0, 1e10, default=-1.0)
+        held_s = fields.number("held_s", 0, _MAX_DURATION_S, default=-1.0)
+        waited_s = fields.number("waited_s", 0, _MAX_DURATION_S, default=-1.0)
         return cls(
             event=event,
             generation=fields.integer("generation", 0, MAX_GENERATION),

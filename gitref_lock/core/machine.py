@@ -6,7 +6,7 @@ in the documentation is drawn from the same table (docs/protocol.md, section 3).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 
 from gitref_lock.core.history import HistoryLine, Ring
@@ -81,7 +81,7 @@ TRANSITIONS: dict[tuple[Stance, Event], Transition] = {
 }
 """Every legal transition. The one deletion, of a lock just pruned to a fresh free state, leads to no state."""
 
-_ENDS_A_LEASE = frozenset({Stance.MINE, Stance.MINE_LATE, Stance.EXPIRED, Stance.OTHER})
+_KEEPS_THE_LEASE = frozenset({Event.RENEW, Event.LAND_KEEP})
 
 
 class IllegalTransitionError(RuntimeError):
@@ -141,13 +141,18 @@ class Write:
 
 
 def step(lock: LockName, before: LockState | None, stance: Stance, event: Event, write: Write) -> NextState:
-    """Return the state that ``event`` makes of ``before``; raise IllegalTransitionError for an unknown pair."""
+    """Return the state that ``event`` makes of ``before``.
+
+    Raises IllegalTransitionError for an unknown pair, and for a stance that ``before`` cannot have: a free lock is
+    never broken, a held one never acquired, an unreadable one never mine.
+    """
     rule = TRANSITIONS.get((stance, event))
-    if rule is None or (before is None) is not (stance is Stance.ABSENT):
+    if rule is None or not _fits(stance, before):
         raise IllegalTransitionError(stance, event)
+    write = replace(write, holder=write.holder.clipped())
     old = before.record if before is not None and isinstance(before.record, LockRecord) else None
     generation = _generation(rule.generation, before, write.now_at)
-    held_s = _held_s(stance, old, write.now_at)
+    held_s = _held_s(event, old, write.now_at)
     record = _record(lock, rule, event, generation, old, write)
     line = HistoryLine(
         event=event,
@@ -171,6 +176,14 @@ def step(lock: LockName, before: LockState | None, stance: Stance, event: Event,
     return NextState(LockState(objects[0].oid, record, ring), objects)
 
 
+def _fits(stance: Stance, before: LockState | None) -> bool:
+    if before is None:
+        return stance is Stance.ABSENT
+    if not isinstance(before.record, LockRecord):
+        return stance in {Stance.EXPIRED, Stance.OTHER}
+    return stance is not Stance.ABSENT and (stance is Stance.FREE) is (before.record.state is State.FREE)
+
+
 def _generation(rule: GenerationRule, before: LockState | None, now_at: int) -> int:
     if before is None or rule is GenerationRule.SECOND:
         return max(now_at, 1)
@@ -179,8 +192,9 @@ def _generation(rule: GenerationRule, before: LockState | None, now_at: int) -> 
     return before.record.generation + (1 if rule is GenerationRule.NEXT else 0)
 
 
-def _held_s(stance: Stance, old: LockRecord | None, now_at: int) -> float | None:
-    if stance not in _ENDS_A_LEASE or old is None or old.acquired_at is None:
+def _held_s(event: Event, old: LockRecord | None, now_at: int) -> float | None:
+    """Return how long the lease that ends here was held; a renewal ends none, and would count as a hold of its own."""
+    if event in _KEEPS_THE_LEASE or old is None or old.acquired_at is None:
         return None
     return float(max(0, now_at - old.acquired_at))
 
@@ -202,23 +216,23 @@ def _record(
             server=server,
             extra=extra,
         )
-    keeps = rule.generation is GenerationRule.SAME and old is not None
+    kept = old if event in _KEEPS_THE_LEASE else None
     return LockRecord(
         lock=lock,
         state=State.HELD,
         generation=generation,
         nonce=write.nonce,
         event=event,
-        lease=old.lease if keeps and old is not None else write.nonce,
-        holder=(old.holder if keeps and old is not None else write.holder.clipped()),
-        priority=old.priority if keeps and old is not None else write.priority,
-        reason=old.reason if keeps and old is not None else clip(write.reason, 160),
+        lease=kept.lease if kept is not None else write.nonce,
+        holder=kept.holder if kept is not None else write.holder,
+        priority=kept.priority if kept is not None else write.priority,
+        reason=kept.reason if kept is not None else clip(write.reason, 160),
         ttl_s=write.ttl_s,
-        acquired_at=old.acquired_at if keeps and old is not None else write.now_at,
+        acquired_at=kept.acquired_at if kept is not None else write.now_at,
         renewed_at=write.now_at,
         expires_at=write.expires_at,
         clock=write.clock,
-        waited_s=old.waited_s if keeps and old is not None else write.waited_s,
+        waited_s=kept.waited_s if kept is not None else write.waited_s,
         tool=write.tool,
         server=server,
         extra=extra,

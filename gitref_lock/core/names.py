@@ -126,8 +126,10 @@ class Namespace:
     locks: str = "refs/locks"
 
     def __post_init__(self) -> None:
-        """Refuse a prefix under which no lock could be created."""
+        """Refuse a prefix under which no lock could be created, or under which a lock would be a branch or tag."""
         ref_name(self.locks + "/x")
+        if self.locks in {"refs/heads", "refs/tags"}:
+            raise InvalidNameError(f"lock prefix {self.locks!r}: a lock would be a branch or tag of the same name")
 
     @property
     def queue(self) -> str:

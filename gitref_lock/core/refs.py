@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from gitref_lock.core.names import Oid, RefName
+from gitref_lock.core.names import ZERO_OID, Oid, RefName
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,8 @@ class RefEdit:
             raise ValueError(f"{self.ref}: deleting a ref that is expected to be absent is not a compare-and-swap")
         if isinstance(self.expect, At) and self.expect.oid == self.new:
             raise ValueError(f"{self.ref}: an edit must change the ref; an equal value proves nothing")
+        if ZERO_OID in (self.new, self.expect.oid if isinstance(self.expect, At) else None):
+            raise ValueError(f"{self.ref}: the zero id is no object; absence is written Absent, a deletion None")
 
 
 def in_sending_order(edits: Sequence[RefEdit]) -> tuple[RefEdit, ...]:
@@ -109,7 +111,7 @@ class Unknown:
     """No complete report came back: the swap may be applied already, later, or never.
 
     ``retry_after_s`` is the server's own wish, when it sent one. ``nothing_sent`` tells that no byte of the request can
-    have reached the server (no connection was made): the swap is not applied, and the same swap may simply be sent again.
+    have reached the server (no connection was made): the swap is not applied, and it may simply be sent again.
     """
 
     cause: str

@@ -7,6 +7,8 @@ is bounded and strict: a value of the wrong type, a NaN, a duplicate key or a ne
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -15,6 +17,11 @@ JsonObject = dict[str, JsonValue]
 
 MAX_INSTANT = 253_402_300_799
 """The last second of the year 9999: later instants cannot be written as text."""
+
+MAX_NESTING = 32
+"""Deeper values are refused on reading: what is read may be written again, and the writer recurses."""
+
+_INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 class MalformedError(ValueError):
@@ -25,6 +32,27 @@ def _refuse_constant(word: str) -> JsonValue:
     raise MalformedError(f"{word} is not a JSON number")
 
 
+def _finite(word: str) -> float:
+    number = float(word)
+    if math.isinf(number):
+        raise MalformedError(f"{word[:40]} is too large a number")
+    return number
+
+
+def _is_nested_deeper(value: JsonValue, levels: int) -> bool:
+    level = [value]
+    for _ in range(levels):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return False
+    return True
+
+
 def _without_duplicates(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     result = dict(pairs)
     if len(result) != len(pairs):
@@ -33,11 +61,24 @@ def _without_duplicates(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
 
 
 def parse_object(data: bytes, *, limit: int) -> JsonObject:
-    """Return the JSON object in ``data``; raise MalformedError for anything else, or for more than ``limit`` bytes."""
+    """Return the JSON object in ``data``; raise MalformedError for anything else, or for more than ``limit`` bytes.
+
+    Whatever is returned can be rendered again: infinite numbers, lone surrogates and deep nesting are refused here,
+    else a stranger's unknown key would break every later writer that keeps it.
+    """
     if len(data) > limit:
         raise MalformedError(f"{len(data)} bytes, more than {limit}")
     try:
-        value = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
+        value: JsonValue = json.loads(
+            data.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            object_pairs_hook=_without_duplicates,
+        )
+        if _is_nested_deeper(value, MAX_NESTING):
+            raise RecursionError
+        if b"\\u" in data:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
         raise MalformedError("nested too deeply") from None
     except ValueError as error:
@@ -64,15 +105,18 @@ def instant(second: float) -> str:
 def parse_instant(text: str) -> int:
     """Return the Unix second of ``YYYY-MM-DDTHH:MM:SSZ``, or raise MalformedError."""
     try:
-        return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
+        second = int(datetime.fromisoformat(text).timestamp()) if _INSTANT.fullmatch(text) else -1
     except ValueError:
-        raise MalformedError(f"not an instant: {text[:40]!r}") from None
+        second = -1
+    if second < 0:
+        raise MalformedError(f"not an instant since 1970: {text[:40]!r}")
+    return second
 
 
 def clip(text: str, limit: int) -> str:
     """Return ``text`` without control characters and cut to at most ``limit`` bytes of UTF-8."""
     visible = "".join(char if char.isprintable() else " " for char in text).strip()
-    return visible.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
+    return visible.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore").rstrip()
 
 
 class Fields:
