@@ -78,6 +78,8 @@ class GitBackend:
             finally:
                 with self._lock:
                     self._running.discard(process)
+        if self._is_closed:
+            raise BackendGoneError  # killed half-way, perhaps after a head that says 200
         if complaint:
             self.complaints.extend(complaint.decode("utf-8", "replace").splitlines())
         return _parse_cgi(output)
