@@ -118,9 +118,9 @@ class FileMerger:
         base, ours, theirs = question.base, question.ours, question.theirs
         if ours is None or theirs is None:
             present = ours or theirs
-            if base is not None and present is not None and present.oid == base.oid:
-                # To a strategy, which sees no modes, this would look like a deletion of an unchanged file.
-                return self._by_side(question, "deleted on one side, its mode changed on the other")
+            if base is not None and present is not None and (present.oid == base.oid or not base.is_file):
+                # To a strategy, which sees contents only, it would look as if one side had changed nothing.
+                return self._by_side(question, "deleted on one side, its mode or kind changed on the other")
         else:
             if ours.oid == theirs.oid:
                 return Answer(Entry(mode, ours.oid))

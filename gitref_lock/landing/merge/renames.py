@@ -28,7 +28,11 @@ _EMPTY_BLOB = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 
 @dataclass(slots=True)
 class Renames:
-    """``pairs`` maps old path to new path; ``undecided`` are old paths that too many candidates left unexamined."""
+    """``pairs`` maps old path to new path.
+
+    ``undecided`` are old paths of which nothing is known, since there were too many candidates or since git's own
+    versions disagree: before 2.44 a last line without line end did not count.
+    """
 
     pairs: dict[bytes, bytes] = field(default_factory=dict)
     undecided: set[bytes] = field(default_factory=set)
@@ -66,6 +70,11 @@ def find_renames(
     )
     _pair_by_name(sources, targets, wanted, found.pairs, contents)
     _pair_best(sources, targets, wanted, found.pairs, contents)
+    for source in wanted:
+        target = found.pairs.get(source)
+        if target is not None and not contents.are_surely_alike(sources[source].oid, targets[target].oid):
+            del found.pairs[source]
+            found.undecided.add(source)
     return found
 
 
@@ -160,6 +169,14 @@ class _Contents:
         if not larger or larger * (_SCALE - _ALIKE) < (larger - smaller) * _SCALE:
             return 0
         return (source_spans & target_spans).total() * _SCALE // larger
+
+    def are_surely_alike(self, source: ObjectID, target: ObjectID) -> bool:
+        """Tell whether they are alike even when a last line without line end does not count."""
+        source_size, source_spans = self._spans(source)
+        target_size, target_spans = self._spans(target)
+        common = source_spans & target_spans
+        loose = sum(count for span, count in common.items() if len(span) < _SPAN and not span.endswith(b"\n"))
+        return (common.total() - loose) * _SCALE // max(source_size, target_size) >= _ALIKE
 
     def _spans(self, oid: ObjectID) -> tuple[int, Counter[bytes]]:
         """Return a blob's size and how many of its bytes lie in each distinct span: a line, or 64 bytes of one."""

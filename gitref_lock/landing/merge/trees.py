@@ -8,6 +8,7 @@ side changed are never a strategy's business. Work is proportional to what chang
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -115,6 +116,8 @@ class _TreeMerger:
         other = theirs if their_target is None else ours
         if other.new[source] is None and our_target != their_target:
             self._settle_structure("renamed on one side, deleted on the other", target, paths)
+        elif our_target != their_target and _kind(other.new[source]) != _kind(other.old[source]):
+            self._settle_structure("renamed on one side, another kind of entry on the other", target, paths)
         elif target in self._done or (our_target != their_target and target in other.new):
             self._settle_structure("renamed onto a file that the other side has too", target, paths)
         else:
@@ -234,6 +237,11 @@ def _relevant_renames(objects: Objects, changes: Changes, other: Changes) -> Ren
     if not relevant:
         return Renames()
     return find_renames(objects, deleted, changes.added(), relevant)
+
+
+def _kind(entry: Entry | None) -> int | None:
+    """Return whether it is a file, a symlink or a submodule, as git's type bits."""
+    return None if entry is None else stat.S_IFMT(entry.mode)
 
 
 def _oid(entry: Entry | None) -> Oid | None:
