@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitref_lock.core.names import ZERO_OID, Oid, RefName
+from gitref_lock.core.names import ZERO_OID, InvalidNameError, Oid, RefName, oid
+from gitref_lock.core.objects import GitObject, ObjectKind, build_commit, build_tree
 
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "Test Author",
@@ -88,24 +91,50 @@ class Repo:
         lines = self.git("for-each-ref", "--format=%(refname) %(objectname)", prefix).splitlines()
         return {RefName(name): Oid(value) for name, value in (line.split(" ") for line in lines)}
 
-    def has(self, oid: str) -> bool:
+    def has(self, object_id: str) -> bool:
         """Tell whether the object is stored here."""
-        return git_result("cat-file", "-e", oid, cwd=self.path).returncode == 0
+        return git_result("cat-file", "-e", object_id, cwd=self.path).returncode == 0
+
+    def store(self, *objects: GitObject) -> Oid:
+        """Write objects as loose files, without running git; return the id of the first."""
+        folder = self.path / "objects" if (self.path / "objects").is_dir() else self.path / ".git/objects"
+        for item in objects:
+            target = folder / item.oid[:2] / item.oid[2:]
+            target.parent.mkdir(exist_ok=True)
+            scratch = target.with_name(f"tmp_{os.getpid()}_{threading.get_ident()}_{item.oid}")
+            scratch.write_bytes(zlib.compress(f"{item.kind.value} {len(item.data)}\0".encode() + item.data))
+            scratch.replace(target)
+        return objects[0].oid
 
     def blob(self, data: bytes) -> Oid:
         """Store a blob."""
-        return Oid(self.git("hash-object", "-w", "--stdin", stdin=data))
+        return self.store(GitObject(ObjectKind.BLOB, data))
 
     def commit(
         self, files: Mapping[str, bytes], *, parents: tuple[str, ...] = (), message: str = "change", at_s: int = 0
     ) -> Oid:
-        """Store a commit of these root files (no ref moves); ``at_s`` is added to a fixed date."""
-        listing = "".join(f"100644 blob {self.blob(data)}\t{name}\n" for name, data in sorted(files.items()))
-        tree = self.git("mktree", stdin=listing.encode())
-        flags = [flag for parent in parents for flag in ("-p", parent)]
-        date = f"{1_700_000_000 + at_s} +0000"
-        dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
-        return Oid(self.git("commit-tree", tree, *flags, "-m", message, env=dates))
+        """Store a commit of exactly these root files (no ref moves); parents are anything that git can resolve.
+
+        ``at_s`` is added to a fixed date. Takes no process unless a parent has to be resolved.
+        """
+        blobs = {name: GitObject(ObjectKind.BLOB, data) for name, data in files.items()}
+        tree = build_tree(blobs)
+        commit = build_commit(
+            tree=tree.oid,
+            parents=[self.resolve(parent) for parent in parents],
+            author_name=_IDENTITY["GIT_AUTHOR_NAME"],
+            author_email=_IDENTITY["GIT_AUTHOR_EMAIL"],
+            at_s=1_700_000_000 + at_s,
+            message=message,
+        )
+        return self.store(commit, tree, *blobs.values())
+
+    def resolve(self, revision: str) -> Oid:
+        """Return the object id of ``revision``; a full id is taken as it is."""
+        try:
+            return oid(revision)
+        except InvalidNameError:
+            return Oid(self.git("rev-parse", "--verify", revision))
 
     def set_ref(self, name: str, value: str, *, expect: str | None = None) -> None:
         """Point a ref at ``value``; ``expect`` (``ZERO_OID``: absent) makes it a compare-and-swap."""
