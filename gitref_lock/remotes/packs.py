@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gitref_lock.core.names import Oid
@@ -114,11 +114,22 @@ class _Cursor:
         return b"".join(chunks)
 
 
-def read_pack(pack: bytes, *, max_blob_bytes: int, max_total_bytes: int) -> dict[Oid, PackedObject]:
-    """Return the objects of a self-contained pack by id, deltas resolved.
+def no_bases(_: Oid) -> PackedObject | None:
+    """Know no object outside the pack."""
+    return None
+
+
+def read_pack(
+    pack: bytes,
+    *,
+    max_blob_bytes: int,
+    max_total_bytes: int,
+    base_of: Callable[[Oid], PackedObject | None] = no_bases,
+) -> dict[Oid, PackedObject]:
+    """Return the objects of a pack by id, deltas resolved; ``base_of`` finds the bases that a thin pack leaves out.
 
     Blobs larger than ``max_blob_bytes`` are left out. PackTooLargeError when all objects together inflate to more than
-    ``max_total_bytes``; PackError for damage, a wrong checksum or a base that is not in the pack.
+    ``max_total_bytes``; PackError for damage, a wrong checksum or a base that is nowhere.
     """
     if len(pack) < 32 or pack[:4] != b"PACK":
         raise PackError("not a pack")
@@ -147,7 +158,7 @@ def read_pack(pack: bytes, *, max_blob_bytes: int, max_total_bytes: int) -> dict
             deltas[start] = _Delta(base, cursor.inflate(size, keep=True))
         else:
             raise PackError(f"unknown object type {code}")
-    return _resolve(whole, deltas, max_blob_bytes=max_blob_bytes, budget=cursor.budget)
+    return _resolve(whole, deltas, base_of, max_blob_bytes=max_blob_bytes, budget=cursor.budget)
 
 
 def _read_head(cursor: _Cursor) -> tuple[int, int]:
@@ -176,7 +187,12 @@ def _read_offset(cursor: _Cursor) -> int:
 
 
 def _resolve(
-    whole: dict[int, PackedObject], deltas: dict[int, _Delta], *, max_blob_bytes: int, budget: int
+    whole: dict[int, PackedObject],
+    deltas: dict[int, _Delta],
+    base_of: Callable[[Oid], PackedObject | None],
+    *,
+    max_blob_bytes: int,
+    budget: int,
 ) -> dict[Oid, PackedObject]:
     """Return all objects by id, applying deltas whose base is known until none is left."""
     by_oid: dict[Oid, PackedObject] = {}
@@ -187,7 +203,10 @@ def _resolve(
     while waiting:
         progress = False
         for start, delta in list(waiting.items()):
-            base = whole.get(delta.base) if isinstance(delta.base, int) else by_oid.get(delta.base)
+            if isinstance(delta.base, int):
+                base = whole.get(delta.base)
+            else:
+                base = by_oid.get(delta.base) or base_of(delta.base)
             if base is None:
                 continue
             progress = True

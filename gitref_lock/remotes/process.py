@@ -1,9 +1,10 @@
 """The stateful transports: local paths, ssh and ``git://``.
 
-One conversation of upload-pack serves one listing and the fetches after it, never a second listing: git's files backend
-keeps the loose refs it has read once, so a process that listed before would show old values. receive-pack first
-advertises every ref and then reads the swap; the swap is sent as soon as the advertisement is over, because the
-server compares with what it read then. Formats: gitprotocol-pack(5), gitprotocol-v2(5).
+One conversation of upload-pack serves one listing and the fetches after it, never a second listing: git's files
+backend keeps the loose refs it has read once, so a process that listed before would show old values. Nor does it serve
+anything after a fetch with a depth: upload-pack goes on to treat the boundary it has cut as the end of history.
+receive-pack first advertises every ref and then reads the swap; the swap is sent as soon as the advertisement is over,
+because the server compares with what it read then. Formats: gitprotocol-pack(5), gitprotocol-v2(5).
 """
 
 from __future__ import annotations
@@ -81,6 +82,11 @@ class StatefulStore(GitStore):
     def _secrets(self) -> Collection[str]:
         return ()
 
+    def _count(self, kind: str, *, is_write: bool = False) -> None:
+        """Count a conversation; here each is one request, whatever the packets it takes."""
+        self.traffic.requests += 1
+        super()._count(kind, is_write=is_write)
+
     def close(self) -> None:
         """End the open conversation."""
         conversation, self._open = self._open, None
@@ -89,7 +95,6 @@ class StatefulStore(GitStore):
 
     def _converse(self, deadline: Deadline) -> _Conversation:
         """Start upload-pack and read what it advertises."""
-        self.traffic.requests += 1
         stream = self._connect(_UPLOAD, self._spec.url, deadline, protocol_v2=True)
         try:
             advertisement = parse_advertisement(packets_from(Reader(stream, deadline).exactly))
@@ -145,7 +150,7 @@ class StatefulStore(GitStore):
         except BaseException:
             conversation.stream.abort()
             raise
-        if is_v2:
+        if is_v2 and request.depth is None and not request.shallow:
             self._open = conversation
         else:
             conversation.stream.close()
@@ -153,7 +158,6 @@ class StatefulStore(GitStore):
 
     def _receive_pack(self, deadline: Deadline) -> tuple[Stream, Capabilities]:
         """Start receive-pack and read its whole advertisement, keeping only the capabilities."""
-        self.traffic.requests += 1
         stream = self._connect(_RECEIVE, self._spec.push_url, deadline, protocol_v2=False)
         try:
             found = parse_advertisement(packets_from(Reader(stream, deadline).exactly)).capabilities

@@ -100,6 +100,8 @@ class GitStore(ABC):
 
     def snapshot(self, prefixes: Sequence[str], *, timeout_s: float | None = None) -> Snapshot:
         """List the refs whose names begin with one of ``prefixes``."""
+        if not prefixes:
+            return Snapshot({})  # to a server, no prefix means every ref
         deadline = self._deadline(timeout_s, READ_TIMEOUT_S)
         refs, date = self._guarded(lambda: self._list(prefixes, deadline))
         return Snapshot(refs, date)
@@ -147,9 +149,7 @@ class GitStore(ABC):
         timeout_s: float | None = None,
     ) -> SwapOutcome:
         """Apply all edits or none; never raises for what a server or network does."""
-        ordered = in_sending_order(edits)
-        if not ordered or len({edit.ref for edit in ordered}) != len(ordered):
-            raise ValueError("a swap has at least one edit and no ref twice")
+        ordered = checked_order(edits)
         if len(ordered) > 1 and self._capabilities is not None and not self._capabilities.atomic:
             return no_atomic(self._capabilities.agent)
         body = receive_pack_request(ordered, write_pack(objects), atomic=len(ordered) > 1)
@@ -228,6 +228,14 @@ class GitStore(ABC):
 
 _GONE = re.compile(r"not our ref|want [0-9a-f]{40} not valid|no such remote ref|unadvertised object")
 _NOT_FOUND = re.compile(r"(?i)not exported|repository not found|does not exist|no such repository")
+
+
+def checked_order(edits: Sequence[RefEdit]) -> tuple[RefEdit, ...]:
+    """Return ``edits`` in sending order; raise ValueError for none at all or a ref named twice."""
+    ordered = in_sending_order(edits)
+    if not ordered or len({edit.ref for edit in ordered}) != len(ordered):
+        raise ValueError("a swap has at least one edit and no ref twice")
+    return ordered
 
 
 def no_atomic(agent: str) -> Refused:
