@@ -56,8 +56,13 @@ def changes_between(objects: Objects, base: ObjectID | None, side: ObjectID | No
     return found
 
 
+def parent_of(path: bytes) -> bytes:
+    """Return the directory that holds ``path``; the root is empty."""
+    return path.rpartition(b"/")[0]
+
+
 def parents_of(path: bytes) -> Iterator[bytes]:
     """Yield the directories that hold ``path``, the nearest first; the root is not among them."""
     while b"/" in path:
-        path = path.rpartition(b"/")[0]
+        path = parent_of(path)
         yield path

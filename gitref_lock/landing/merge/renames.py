@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from dulwich.objects import ObjectID
 
+from gitref_lock.landing.merge.changes import parent_of
 from gitref_lock.landing.merge.lines import is_binary, split_lines
 from gitref_lock.landing.merge.objects import Entry, Objects
 
@@ -115,7 +116,7 @@ def _pair_by_name(
         if source_names[_name(source)] == 1 and len(named_alike) == 1:
             target = named_alike[0]
         else:
-            guess = guesses.get(_dir(source))
+            guess = guesses.get(parent_of(source))
             if guess is None:
                 continue
             target = guess + b"/" + _name(source) if guess else _name(source)
@@ -196,19 +197,15 @@ def _name(path: bytes) -> bytes:
     return path.rpartition(b"/")[2]
 
 
-def _dir(path: bytes) -> bytes:
-    return path.rpartition(b"/")[0]
-
-
 def _moves(pairs: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
     """Yield old and new directory for each rename, and for the directories above while these end in the same name."""
     for old, new in pairs.items():
-        old_dir, new_dir = _dir(old), _dir(new)
+        old_dir, new_dir = parent_of(old), parent_of(new)
         while old_dir != new_dir:
             yield old_dir, new_dir
             if not old_dir or not new_dir or _name(old_dir) != _name(new_dir):
                 break
-            old_dir, new_dir = _dir(old_dir), _dir(new_dir)
+            old_dir, new_dir = parent_of(old_dir), parent_of(new_dir)
 
 
 def _main_moves(pairs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:

@@ -16,7 +16,7 @@ from dulwich.object_store import BaseObjectStore
 from dulwich.objects import ObjectID, ShaFile
 
 from gitref_lock.core.names import Oid
-from gitref_lock.landing.merge.changes import Changes, changes_between, parents_of
+from gitref_lock.landing.merge.changes import Changes, changes_between, parent_of, parents_of
 from gitref_lock.landing.merge.files import Deferred, FileMerger, Question
 from gitref_lock.landing.merge.grafting import Clash, Edits, graft
 from gitref_lock.landing.merge.objects import Entry, Objects
@@ -98,7 +98,7 @@ class _TreeMerger:
         ours, theirs = self._ours, self._theirs
         for path in sorted(ours.renames.undecided | theirs.renames.undecided):
             if path in ours.changes.new and path in theirs.changes.new:
-                self._settle_structure("too many candidates to tell whether it was renamed", path, [path])
+                self._settle_structure("cannot tell for sure whether it was renamed", path, [path])
         for source in sorted(ours.renames.pairs.keys() | theirs.renames.pairs.keys()):
             if source not in ours.changes.new or source not in theirs.changes.new:
                 continue
@@ -171,10 +171,13 @@ class _TreeMerger:
         Whether such a file should move along only a person knows, so git stops. A policy that does not fail keeps the
         file where it was added, which loses nothing.
         """
-        moved = mover.renames.moved_dirs(mover.changes.removed_dirs)
+        added = other.changes.added()
+        # As in git, a directory that only received new subdirectories does not count.
+        received = {parent_of(path) for path in added}
+        moved = mover.renames.moved_dirs(mover.changes.removed_dirs & received)
         if not moved:
             return
-        for path, entry in sorted(other.changes.added().items()):
+        for path, entry in sorted(added.items()):
             home = next((folder for folder in parents_of(path) if folder in moved), None)
             if home is None:
                 continue
@@ -231,7 +234,7 @@ def _relevant_renames(objects: Objects, changes: Changes, other: Changes) -> Ren
         return Renames()
     relevant = deleted.keys() & other.new.keys()
     if changes.removed_dirs:
-        touched = {folder for path in other.added() for folder in parents_of(path) if folder in changes.removed_dirs}
+        touched = changes.removed_dirs & {parent_of(path) for path in other.added()}
         if touched:
             relevant |= {path for path in deleted if any(folder in touched for folder in parents_of(path))}
     if not relevant:
