@@ -17,6 +17,7 @@ from gitref_lock.core.refs import RefEdit, RefusalKind, Refused, Unknown
 from gitref_lock.ports import Capabilities, FetchRequest, RemoteError, System
 from gitref_lock.remotes.http1 import BodyTooLargeError, Reply
 from gitref_lock.remotes.http_client import HttpClient
+from gitref_lock.remotes.redact import redact
 from gitref_lock.remotes.settings import RemoteSpec
 from gitref_lock.remotes.settle import Attempt
 from gitref_lock.remotes.store import MAX_FETCH_BYTES, MAX_LISTING_BYTES, GitStore, interrupted, no_atomic
@@ -38,7 +39,6 @@ from gitref_lock.remotes.wire import (
     parse_report,
     under,
 )
-from gitref_lock.remotes.words import redact
 
 _UPLOAD, _RECEIVE = "git-upload-pack", "git-receive-pack"
 _LONGEST_RETRY_AFTER_S = 30.0

@@ -23,6 +23,7 @@ from gitref_lock.core.names import Oid, RefName
 from gitref_lock.core.refs import RefEdit
 from gitref_lock.ports import Capabilities, FetchRequest, RemoteError, System
 from gitref_lock.remotes.child import ChildStream, child_environment
+from gitref_lock.remotes.redact import redact
 from gitref_lock.remotes.settings import RemoteSpec
 from gitref_lock.remotes.settle import Attempt
 from gitref_lock.remotes.store import GitStore, interrupted, no_atomic
@@ -45,7 +46,6 @@ from gitref_lock.remotes.wire import (
     pkt,
     under,
 )
-from gitref_lock.remotes.words import redact
 
 GIT_PORT = 9418
 _CONNECT_TIMEOUT_S = 15.0

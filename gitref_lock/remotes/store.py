@@ -38,7 +38,7 @@ from gitref_lock.remotes.wire import (
     WireError,
     receive_pack_request,
 )
-from gitref_lock.remotes.words import redact
+from gitref_lock.remotes.words import shown
 
 _T = TypeVar("_T")
 
@@ -201,29 +201,29 @@ class GitStore(ABC):
         try:
             return work()
         except RemoteError as exc:
-            exc.words = redact(exc.words, self._secrets())
+            exc.words = shown(exc.words, self._secrets())
             exc.args = (f"{exc.code}: {exc.words}",)
             raise
         except ServerSaidError as exc:
-            words = redact(str(exc), self._secrets())
+            words = shown(str(exc), self._secrets())
             if _GONE.search(words):
                 raise ObjectsGoneError(words) from None
             code = "not-found" if _NOT_FOUND.search(words) else "protocol"
             raise RemoteError(code, words) from None
         except (WireError, PackError) as exc:
-            raise RemoteError("protocol", redact(str(exc), self._secrets()), transient=True) from None
+            raise RemoteError("protocol", shown(str(exc), self._secrets()), transient=True) from None
 
     def _cleaned(self, attempt: Attempt) -> Attempt:
         """Return ``attempt`` with credentials removed from every text."""
         secrets = self._secrets()
         if isinstance(attempt, Report):
             statuses = {
-                ref: None if status is None else redact(status, secrets) for ref, status in attempt.statuses.items()
+                ref: None if status is None else shown(status, secrets) for ref, status in attempt.statuses.items()
             }
-            return Report(redact(attempt.unpack, secrets), statuses, redact(attempt.progress, secrets))
+            return Report(shown(attempt.unpack, secrets), statuses, shown(attempt.progress, secrets))
         if isinstance(attempt, Refused):
-            return replace(attempt, words=redact(attempt.words, secrets))
-        return replace(attempt, cause=redact(attempt.cause, secrets))
+            return replace(attempt, words=shown(attempt.words, secrets))
+        return replace(attempt, cause=shown(attempt.cause, secrets))
 
 
 _GONE = re.compile(r"not our ref|want [0-9a-f]{40} not valid|no such remote ref|unadvertised object")

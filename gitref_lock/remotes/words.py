@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from gitref_lock.core.names import RefName
 from gitref_lock.core.refs import RefusalKind
+from gitref_lock.remotes.redact import redact
 from gitref_lock.remotes.wire import Report
 
 _HOOK = "hook"
@@ -97,14 +98,10 @@ def _grouped(statuses: Mapping[RefName, str | None]) -> list[str]:
     return [f"{', '.join(refs)}: {status}" for status, refs in by_status.items()]
 
 
-_USERINFO = re.compile(r"(?<=://)[^/\s'\"@]+@")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")
-_AUTHORIZATION = re.compile(r"(?i)\b(authorization:\s*\w+|bearer|basic)\s+[\w.~+/=-]{6,}")
+_MAX_WORDS = 4000
 
 
-def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return ``text`` without credentials (user info in addresses, authorization values, ``secrets``) and controls."""
-    for secret in sorted({secret for secret in secrets if len(secret) >= 3}, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    text = _AUTHORIZATION.sub(r"\1 ***", _USERINFO.sub("***@", text))
-    return _CONTROL.sub(" ", text).strip()[:4000]
+def shown(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return a remote's words fit to be shown: without credentials and control characters, of bounded length."""
+    return redact(_CONTROL.sub(" ", text).strip()[:_MAX_WORDS], secrets)
