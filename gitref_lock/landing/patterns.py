@@ -1,0 +1,85 @@
+"""The pattern language that .gitignore, .gitattributes and sparse-checkout files share (gitignore(5))."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dulwich.wildmatch import MalformedPattern, translate
+
+_WILD = re.compile(rb"[*?\[\\]")
+
+
+@dataclass(frozen=True, slots=True)
+class PathPattern:
+    """One pattern of a file that lies in folder ``base`` (empty, or ending in a slash)."""
+
+    base: bytes
+    is_negative: bool
+    is_folder_only: bool
+    is_basename: bool
+    literal: bytes | None
+    regex: re.Pattern[bytes] | None
+
+    def matches(self, path: bytes, *, is_folder: bool) -> bool:
+        """Tell whether the pattern itself matches ``path``, which is relative to the root."""
+        if self.is_folder_only and not is_folder:
+            return False
+        if not path.startswith(self.base):
+            return False
+        subject = path.rpartition(b"/")[2] if self.is_basename else path[len(self.base) :]
+        if self.literal is not None:
+            return subject == self.literal
+        return self.regex is not None and self.regex.fullmatch(subject) is not None
+
+
+def path_pattern(text: bytes, base: bytes) -> PathPattern:
+    """Compile one pattern; a malformed one matches nothing, as in git."""
+    is_negative = text.startswith(b"!")
+    if is_negative:
+        text = text[1:]
+    is_folder_only = text.endswith(b"/")
+    if is_folder_only:
+        text = text[:-1]
+    is_basename = b"/" not in text
+    text = text.removeprefix(b"/")
+    if not _WILD.search(text):
+        return PathPattern(base, is_negative, is_folder_only, is_basename, text, None)
+    trailing = len(text) - len(text.rstrip(b"\\"))
+    regex: re.Pattern[bytes] | None = None
+    if trailing % 2 == 0:  # git never matches a pattern that ends in a lone backslash
+        try:
+            regex = re.compile(translate(text), re.DOTALL)
+        except MalformedPattern:
+            regex = None
+    return PathPattern(base, is_negative, is_folder_only, is_basename, None, regex)
+
+
+def _without_trailing_spaces(line: bytes) -> bytes:
+    """Drop trailing spaces unless a backslash keeps them."""
+    end = len(line)
+    while end and line[end - 1 : end] == b" ":
+        slashes = len(line[: end - 1]) - len(line[: end - 1].rstrip(b"\\"))
+        if slashes % 2:
+            break
+        end -= 1
+    return line[:end]
+
+
+def pattern_lines(content: bytes, base: bytes) -> tuple[PathPattern, ...]:
+    """Return the patterns of an ignore or sparse-checkout file, weakest first."""
+    found = []
+    for raw_line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        line = _without_trailing_spaces(raw_line.removesuffix(b"\r"))
+        if not line or line.startswith(b"#"):
+            continue
+        found.append(path_pattern(line, base))
+    return tuple(found)
+
+
+def last_match(patterns: tuple[PathPattern, ...], path: bytes, *, is_folder: bool) -> PathPattern | None:
+    """Return the strongest pattern that matches, None when none does."""
+    for pattern in reversed(patterns):
+        if pattern.matches(path, is_folder=is_folder):
+            return pattern
+    return None

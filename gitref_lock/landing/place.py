@@ -1,0 +1,241 @@
+"""Write the files of a move into the work tree, never over anything that was not expected there.
+
+Every file is prepared completely before the first one is put in place, so that a full disk is noticed while nothing has
+changed. A new file is linked into place, which fails when something stands there; a known file is replaced by rename
+after one more look at its status.
+"""
+
+# ruff: noqa: PTH102, PTH103, PTH105, PTH106, PTH108, PTH112, PTH211 - work tree names are bytes; pathlib holds text
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitref_lock.landing.attributes import Attributes
+from gitref_lock.landing.checkout import Checkout, text
+from gitref_lock.landing.compare import Comparer, Task
+from gitref_lock.landing.convert import Converter, NeedsGitError
+from gitref_lock.landing.index_file import Entry, IndexFile
+from gitref_lock.landing.journal import MovePath
+from gitref_lock.landing.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK
+from gitref_lock.landing.worktree import WorkTree
+
+_FILES = "files-"
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A path of the landing whose file was left alone, and why."""
+
+    path: bytes
+    reason: str
+
+
+class Placer:
+    """Compare and write the files of one move."""
+
+    def __init__(self, checkout: Checkout, index: IndexFile, paths: Sequence[MovePath], nonce: str) -> None:
+        """Prepare; ``nonce`` names the folder for finished files."""
+        self._checkout = checkout
+        self._tree = WorkTree(checkout.work_tree)
+        self._folder = checkout.private_dir / (_FILES + nonce)
+        overlay = {
+            item.path: checkout.blob(item.new.oid) if item.new and item.new.mode in {REGULAR, EXECUTABLE} else None
+            for item in paths
+            if item.path.rpartition(b"/")[2] == b".gitattributes"
+        }
+        present = Converter(checkout, Attributes(checkout, index, self._tree))
+        self._comparer = Comparer(checkout, index, present, self._leave)
+        self._next = Converter(checkout, Attributes(checkout, index, self._tree, overlay))
+        self.left: list[Left] = []
+
+    def _leave(self, item: MovePath, reason: str) -> None:
+        self.left.append(Left(item.path, reason))
+
+    def task(self, item: MovePath, entry: Entry | None) -> Task | None:
+        """Return what is to be done for one path; None when nothing is, or when it is left (then noted)."""
+        return self._comparer.task(item, entry)
+
+    def prepare(self, tasks: Sequence[Task]) -> list[Task]:
+        """Write the finished content of every task beside the work tree; return those that can be placed.
+
+        Raises OSError when the disk refuses.
+        """
+        self.discard()
+        self._folder.mkdir()
+        ready = []
+        for number, task in enumerate(tasks):
+            new = task.item.new
+            if new is not None and new.mode != GITLINK:
+                data = self._content(task.item)
+                if data is None:
+                    continue
+                task.prepared = self._folder / str(number)
+                if new.mode == SYMLINK:
+                    os.symlink(data, os.fsencode(task.prepared))
+                else:
+                    _write(task.prepared, data, 0o777 if new.mode == EXECUTABLE else 0o666)
+            ready.append(task)
+        return ready
+
+    def _content(self, item: MovePath) -> bytes | None:
+        assert item.new is not None
+        data = self._checkout.blob(item.new.oid)
+        if data is not None and item.new.mode == SYMLINK:
+            return data
+        reason = "its content is not in this partial clone"
+        if data is not None:
+            try:
+                return self._next.to_work_tree(item.path, data)
+            except NeedsGitError as error:
+                reason = str(error)
+        smudged = self._content_from_git(item)
+        if smudged is None:
+            self._leave(item, f"{reason}, and git could not write it")
+        return smudged
+
+    def _content_from_git(self, item: MovePath) -> bytes | None:
+        assert item.new is not None
+        how = "--filters" if item.new.mode != SYMLINK else "blob"
+        name = os.fsdecode(item.path)
+        command = ["git", "cat-file", how, *([f"--path={name}"] if how == "--filters" else []), item.new.oid.decode()]
+        try:
+            done = subprocess.run(
+                command, cwd=self._checkout.work_tree, env=self._checkout.environ, capture_output=True, check=False
+            )
+        except OSError:
+            return None
+        return done.stdout if done.returncode == 0 else None
+
+    def discard(self) -> None:
+        """Remove what was prepared."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def place(self, tasks: Sequence[Task], step: Callable[[str], None]) -> None:
+        """Put every prepared file in place, removals first; a path that resists is left and noted."""
+        self._tree = WorkTree(self._checkout.work_tree)
+        removals = [task for task in tasks if task.item.new is None]
+        for task in sorted(removals, key=lambda task: task.item.path, reverse=True):
+            self._guarded(task, self._remove)
+            step("file-removed")
+        # a file that becomes a folder is a removal too, so folders below can only be made now
+        self._tree = WorkTree(self._checkout.work_tree)
+        for task in tasks:
+            if task.item.new is not None:
+                self._guarded(task, self._put)
+                step("file-placed")
+
+    def _guarded(self, task: Task, action: Callable[[Task], str | None]) -> None:
+        try:
+            reason = action(task)
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if reason is not None:
+            self._leave(task.item, reason)
+
+    def _is_as_seen(self, task: Task) -> bool:
+        st = self._tree.lstat(task.item.path)
+        seen = task.st
+        if st is None or seen is None:
+            return st is seen
+        return (st.st_mtime_ns, st.st_ctime_ns, st.st_ino, st.st_size, st.st_mode) == (
+            seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, seen.st_size, seen.st_mode,
+        )  # fmt: skip
+
+    def _remove(self, task: Task) -> str | None:
+        full = self._tree.full(task.item.path)
+        if task.st is None:
+            return None
+        if stat.S_ISDIR(task.st.st_mode):
+            os.rmdir(full)
+        elif not self._is_as_seen(task):
+            return "it was edited meanwhile"
+        else:
+            os.unlink(full)
+        self._prune(task.item.path)
+        return None
+
+    def _prune(self, path: bytes) -> None:
+        """Remove the folders that the removal of ``path`` left empty, except the one the command runs in."""
+        folder = path.rpartition(b"/")[0]
+        keep = self._checkout.prefix
+        while folder and not keep.startswith(folder + b"/"):
+            try:
+                os.rmdir(self._tree.full(folder))
+            except OSError:
+                return
+            folder = folder.rpartition(b"/")[0]
+
+    def _put(self, task: Task) -> str | None:
+        item = task.item
+        full = self._tree.full(item.path)
+        folder = item.path.rpartition(b"/")[0]
+        if folder:
+            os.makedirs(self._tree.full(folder), exist_ok=True)
+            if not WorkTree(self._checkout.work_tree).is_real_folder(folder):
+                return "a symbolic link is in its folder's place here"
+        if item.new is not None and item.new.mode == GITLINK:
+            os.mkdir(full)
+            return None
+        assert task.prepared is not None
+        if task.st is None or stat.S_ISDIR(task.st.st_mode):
+            if task.st is not None:
+                os.rmdir(full)
+            return _link(task.prepared, full)
+        if not self._is_as_seen(task):
+            return "it was edited meanwhile"
+        _rename(task.prepared, full)
+        return None
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+
+
+def _link(prepared: Path, full: bytes) -> str | None:
+    """Put a new file in place; return the reason when something stands there."""
+    try:
+        os.link(os.fsencode(prepared), full, follow_symlinks=False)
+    except FileExistsError:
+        return "a folder is in its place here" if os.path.isdir(full) else "an untracked file of that name is here"
+    except OSError:
+        if os.path.lexists(full):
+            return "an untracked file of that name is here"
+        _rename(prepared, full)
+        return None
+    prepared.unlink()
+    return None
+
+
+def _rename(prepared: Path, full: bytes) -> None:
+    """Rename, also onto another file system (a linked work tree's git directory may lie elsewhere)."""
+    try:
+        os.replace(os.fsencode(prepared), full)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        beside = full + b".gitref-lock-" + os.fsencode(prepared.parent.name[-8:])
+        if os.path.lexists(beside):
+            os.unlink(beside)
+        shutil.copy2(os.fsencode(prepared), beside, follow_symlinks=False)
+        os.replace(beside, full)
+
+
+def remove_prepared(checkout: Checkout) -> None:
+    """Remove what killed commands prepared; call only while holding ``Checkout.exclusive``."""
+    for folder in checkout.private_dir.glob(_FILES + "*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def describe(left: Sequence[Left]) -> str:
+    """Return the left paths as text for people."""
+    return ", ".join(f"{text(one.path)} ({one.reason})" for one in left)
