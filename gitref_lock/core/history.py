@@ -44,16 +44,16 @@ class HistoryLine:
             "generation": self.generation,
             "holder": clip(self.holder, 60),
         }
-        if self.workflow:
-            value["workflow"] = clip(self.workflow, 60)
+        if workflow := clip(self.workflow, 60):
+            value["workflow"] = workflow
         if self.held_s is not None:
             value["held_s"] = round(self.held_s, 1)
         if self.waited_s is not None:
             value["waited_s"] = round(self.waited_s, 1)
         if self.landed:
             value["landed"] = self.landed
-        if self.note:
-            value["note"] = clip(self.note, 120)
+        if note := clip(self.note, 120):
+            value["note"] = note
         value["nonce"] = self.nonce
         return render_object(value, indent=None)
 

@@ -29,6 +29,7 @@ TICKET_FILE = "ticket.json"
 SCHEMA = 1
 READ_LIMIT = 65_536
 MAX_LOCKS = 32
+MAX_CHANGES = 1000
 MAX_LAND_LIFE_S = 600
 VERDICT_KEPT_S = 60
 
@@ -75,8 +76,8 @@ class Verdict:
 class Ticket:
     """One waiter. ``locks`` are all the locks it waits for; instants are Unix seconds, ``enqueued_ms`` milliseconds.
 
-    For a land ticket ``branch`` and ``base`` (the remote commit its change was made on, '' for none) and ``policy`` say
-    how to land it, and ``is_combinable`` whether somebody else may.
+    For a land ticket ``branch``, ``base`` (the remote commit its change stands on), ``changes`` (how many commits lie
+    between the two) and ``policy`` say how to land it, and ``is_combinable`` whether somebody else may.
     """
 
     kind: Kind
@@ -88,6 +89,7 @@ class Ticket:
     expires_at: int
     branch: str = ""
     base: str = ""
+    changes: int = 0
     policy: JsonObject = field(default_factory=dict)
     is_combinable: bool = True
     verdict: Verdict | None = None
@@ -98,7 +100,16 @@ class Ticket:
         return replace(self, verdict=verdict, policy={})
 
     def encode(self) -> bytes:
-        """Return ``ticket.json``."""
+        """Return ``ticket.json``; of a verdict's conflicts only as many as its waiter can read back."""
+        data = render_object(self.to_json())
+        verdict = self.verdict
+        while len(data) > READ_LIMIT and verdict is not None and verdict.conflicts:
+            verdict = replace(verdict, conflicts=verdict.conflicts[: len(verdict.conflicts) // 2])
+            data = render_object(replace(self, verdict=verdict).to_json())
+        return data
+
+    def to_json(self) -> JsonObject:
+        """Return the ticket's form, complete."""
         value: JsonObject = {
             "schema": SCHEMA,
             "kind": self.kind.value,
@@ -113,13 +124,14 @@ class Ticket:
             value |= {
                 "branch": self.branch,
                 "base": self.base,
+                "changes": self.changes,
                 "policy": self.policy,
                 "combinable": self.is_combinable,
             }
         if self.verdict is not None:
             value["verdict"] = self.verdict.to_json()
         value["tool"] = clip(self.tool, 40)
-        return render_object(value)
+        return value
 
 
 def decode_ticket(data: bytes | None) -> Ticket:
@@ -156,6 +168,7 @@ def decode_ticket(data: bytes | None) -> Ticket:
         expires_at=fields.moment("expires_at") or 0,
         branch=fields.text("branch"),
         base=base,
+        changes=fields.integer("changes", 0, MAX_CHANGES, default=0),
         policy=policy.rest if policy is not None else {},
         is_combinable=fields.boolean("combinable"),
         verdict=_verdict(verdict) if verdict is not None else None,

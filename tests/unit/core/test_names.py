@@ -157,6 +157,7 @@ def test_a_ticket_name_that_would_not_sort_is_refused(rank: int, nonce: Nonce) -
         TicketName(rank, nonce)
 
 
+@settings(deadline=None)
 @given(first=ticket_names(), second=ticket_names())
 def test_ticket_names_sort_as_text_in_service_order(first: TicketName, second: TicketName) -> None:
     """A plain listing, sorted as text, is the queue."""
@@ -186,6 +187,7 @@ def test_a_prefix_that_cannot_hold_locks_is_refused(prefix: str) -> None:
         Namespace(prefix)
 
 
+@settings(deadline=None)
 @given(name=lock_names())
 def test_a_lock_ref_reads_back_as_its_name(name: LockName) -> None:
     """Building and parsing a lock ref are inverse."""
@@ -201,6 +203,7 @@ def test_other_refs_are_no_locks(ref: str) -> None:
     assert Namespace().parse_lock_ref(ref) is None
 
 
+@settings(deadline=None)
 @given(name=lock_names(), ticket=ticket_names())
 def test_a_ticket_ref_reads_back_as_lock_and_ticket(name: LockName, ticket: TicketName) -> None:
     """Building and parsing a ticket ref are inverse, and the listing prefix covers it."""
@@ -210,6 +213,7 @@ def test_a_ticket_ref_reads_back_as_lock_and_ticket(name: LockName, ticket: Tick
     assert ref.startswith(space.queue_prefix(name))
 
 
+@settings(deadline=None)
 @given(
     name=lock_names(), ticket=ticket_names(), extra=st.sampled_from(["/x", "/t-0000000000000001-" + NONCE, "x", "\n"])
 )
@@ -237,6 +241,7 @@ def test_refs_that_only_resemble_tickets_are_ignored(ref: str) -> None:
     assert Namespace().parse_ticket_ref(ref) is None
 
 
+@settings(deadline=None)
 @given(first=lock_names(), second=lock_names(), ticket=ticket_names())
 def test_tickets_of_different_locks_never_share_a_ref(first: LockName, second: LockName, ticket: TicketName) -> None:
     """A ticket ref belongs to exactly one lock, also when one name is the beginning of another."""
@@ -244,6 +249,7 @@ def test_tickets_of_different_locks_never_share_a_ref(first: LockName, second: L
     assert (space.ticket_ref(first, ticket) == space.ticket_ref(second, ticket)) is (first == second)
 
 
+@settings(deadline=None)
 @given(name=lock_names(), commit=oids())
 def test_a_rescue_ref_ends_in_the_commit_it_keeps(name: LockName, commit: Oid) -> None:
     """The rescued commit is in the name, so that one listing shows what was rescued for a lock."""

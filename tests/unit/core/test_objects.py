@@ -125,6 +125,7 @@ def test_commits_of_any_name_pass_a_strict_fsck(tmp_path_factory: pytest.TempPat
     fresh.fsck()
 
 
+@settings(deadline=None)
 @given(text=texts())
 @example(text="<>")
 def test_a_clean_name_has_no_brackets_or_controls_and_is_never_empty(text: str) -> None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from gitref_lock.core.text import (
@@ -28,6 +28,7 @@ from gitref_lock.testing.strategies import instants, json_objects, texts
 LIMIT = 65_536
 
 
+@settings(deadline=None)
 @given(value=json_objects(), one_line=st.booleans())
 def test_what_is_rendered_parses_to_the_same_value(value: JsonObject, one_line: bool) -> None:
     """Rendering and parsing are inverse, on one line or on several; the text ends with a line end."""
@@ -91,6 +92,7 @@ def test_an_escaped_surrogate_pair_is_an_ordinary_character() -> None:
     assert parse_object(b'{"a": "\\ud83d\\udd12"}', limit=LIMIT) == {"a": "\U0001f512"}
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=200))
 @example(data=b'{"a": 1e400}')
 def test_random_bytes_never_crash_the_parser(data: bytes) -> None:
@@ -102,6 +104,7 @@ def test_random_bytes_never_crash_the_parser(data: bytes) -> None:
     render_object(value)
 
 
+@settings(deadline=None)
 @given(text=st.text(alphabet='{}[]:,"\\ud8dcE+-.019aNInfinity \n', max_size=60))
 def test_text_that_looks_like_json_never_crashes_the_parser(text: str) -> None:
     """Near misses of JSON give an object that can be rendered again, or the one error."""
@@ -112,6 +115,7 @@ def test_text_that_looks_like_json_never_crashes_the_parser(text: str) -> None:
     render_object(value)
 
 
+@settings(deadline=None)
 @given(second=instants())
 def test_an_instant_reads_back_as_its_second(second: int) -> None:
     """From 1970 to 9999 writing and reading an instant are inverse, and later instants sort later as text."""
@@ -158,6 +162,7 @@ def test_other_forms_of_an_instant_are_refused(text: str) -> None:
         parse_instant(text)
 
 
+@settings(deadline=None)
 @given(
     text=st.one_of(texts(), st.text(alphabet=st.characters(categories=["Cs", "Lu", "Zs"]))), limit=st.integers(0, 40)
 )
@@ -170,6 +175,7 @@ def test_a_clipped_text_is_visible_bounded_and_stays_as_it_is(text: str, limit: 
     assert clip(clipped, limit) == clipped
 
 
+@settings(deadline=None)
 @given(text=st.text(alphabet="abc \u00e9\U0001f512", max_size=10))
 def test_a_short_visible_text_is_only_stripped(text: str) -> None:
     """Clipping does no more than it must."""
@@ -242,6 +248,7 @@ def test_absent_and_null_values_have_their_defaults() -> None:
         assert fields.rest == {}
 
 
+@settings(deadline=None)
 @given(value=json_objects(), asked=st.sets(texts(3), max_size=3))
 def test_the_rest_is_what_nobody_asked_for(value: JsonObject, asked: set[str]) -> None:
     """Keys that no getter read are kept as they are."""
