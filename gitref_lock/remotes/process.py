@@ -15,12 +15,12 @@ import shlex
 import subprocess
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gitref_lock.core.clocks import ServerDate
 from gitref_lock.core.names import Oid, RefName
-from gitref_lock.core.refs import RefEdit
+from gitref_lock.core.refs import RefEdit, RefusalKind, Refused, Unknown
 from gitref_lock.ports import Capabilities, FetchRequest, RemoteError, System
 from gitref_lock.remotes.child import ChildStream, child_environment
 from gitref_lock.remotes.redact import redact
@@ -186,11 +186,8 @@ class StatefulStore(GitStore):
     def _push(self, edits: Sequence[RefEdit], body: bytes, deadline: Deadline) -> Attempt:
         try:
             stream, capabilities = self._receive_pack(deadline)
-        except LinkError as exc:
-            exc.nothing_sent = True
-            return interrupted(exc)
         except (RemoteError, WireError) as exc:
-            return interrupted(LinkError("protocol", str(exc), nothing_sent=True))
+            return _refused_at_the_door(exc)
         if len(edits) > 1 and not capabilities.atomic:
             self._hang_up(stream, deadline)
             return no_atomic(capabilities.agent)
@@ -203,6 +200,16 @@ class StatefulStore(GitStore):
             return interrupted(exc)
         stream.close()
         return report
+
+
+def _refused_at_the_door(exc: RemoteError | WireError) -> Attempt:
+    """Judge a swap of which nothing was sent, because receive-pack did not come to advertise anything."""
+    if isinstance(exc, RemoteError):
+        if exc.code in {"authentication", "permission", "not-found"}:
+            return Refused(RefusalKind(exc.code), exc.words)
+        return Unknown(str(exc), nothing_sent=True)
+    attempt = interrupted(exc)
+    return replace(attempt, nothing_sent=True) if isinstance(attempt, Unknown) else attempt
 
 
 class PathStore(StatefulStore):

@@ -38,7 +38,7 @@ from gitref_lock.remotes.wire import (
     WireError,
     receive_pack_request,
 )
-from gitref_lock.remotes.words import shown
+from gitref_lock.remotes.words import kind_of_error, shown
 
 _T = TypeVar("_T")
 
@@ -243,8 +243,10 @@ def no_atomic(agent: str) -> Refused:
     return Refused(RefusalKind.NO_ATOMIC, f"the server ({agent or 'without agent'}) does not offer atomic pushes")
 
 
-def interrupted(exc: RemoteError | WireError) -> Unknown:
-    """Return the open question that a broken conversation about a swap leaves."""
+def interrupted(exc: RemoteError | WireError) -> Unknown | Refused:
+    """Return the open question that a broken conversation about a swap leaves, or the refusal that it clearly was."""
+    if isinstance(exc, ServerSaidError) and (kind := kind_of_error(str(exc))) is not None:
+        return Refused(kind, str(exc))
     if isinstance(exc, WireError):
         return Unknown(f"no complete report: {exc}")
     return Unknown(str(exc), exc.retry_after_s, nothing_sent=isinstance(exc, LinkError) and exc.nothing_sent)

@@ -41,6 +41,13 @@ _PROGRESS = (
     (r"trying to write non-commit object", RefusalKind.POLICY),
 )
 
+# What servers and proxies send instead of a report when they look at the request and refuse to begin.
+_ERRORS = (
+    (r"outside refs/heads|only branch updates are permitted", RefusalKind.NAMESPACE),
+    (r"access denied or repository not exported|repository not found", RefusalKind.NOT_FOUND),
+    (r"access denied|permission to \S+ denied|DENIED by|not authorized|read-only", RefusalKind.PERMISSION),
+)
+
 # What a declining hook prints tells who declined.
 _HOOK_WORDS = (
     (r"GH006|GH013|protected branch|protected ref", RefusalKind.POLICY),
@@ -73,6 +80,14 @@ def _match(table: Iterable[tuple[str, RefusalKind | str]], text: str) -> Refusal
         if re.search(pattern, text, re.IGNORECASE):
             return RefusalKind(kind)
     return None
+
+
+def kind_of_error(words: str) -> RefusalKind | None:
+    """Return why a server that answered with an error instead of a report refused for good, or None.
+
+    Without a match the swap stays an open question: an error may also come from a proxy that gave up waiting.
+    """
+    return _match(_ERRORS, words)
 
 
 def blocking_ref(report: Report) -> str | None:

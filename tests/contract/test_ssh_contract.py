@@ -8,6 +8,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -66,6 +67,7 @@ class TestStandInContract(RefStoreContract):
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 class TestSshdContract(RefStoreContract):
     """OpenSSH on both sides, as the user who runs the tests."""
 
@@ -98,12 +100,12 @@ class TestSshdContract(RefStoreContract):
         daemon = subprocess.Popen([program, "-D", "-e", "-f", config], env=git_env(), stderr=subprocess.PIPE, text=True)
         assert daemon.stderr is not None
         assert "Server listening" in daemon.stderr.readline()
+        threading.Thread(target=daemon.stderr.read, daemon=True).start()  # a full pipe would stop sshd
         options = ["-F", "/dev/null", "-i", str(folder / "user_key"), "-l", getpass.getuser()]
         options += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
         yield port, shlex.join(["ssh", *options])
         daemon.terminate()
         daemon.wait(10)
-        daemon.stderr.close()
 
     @pytest.fixture
     def host(self, sshd: tuple[int, str], repo: Repo, stack: ExitStack) -> ContractHost:
