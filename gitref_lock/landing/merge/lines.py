@@ -49,8 +49,8 @@ LineMerge = Clean | Conflicted | Binary
 
 
 @dataclass(slots=True)
-class _Change:
-    """A range of each version; ``side`` 1 takes ours, 2 takes theirs, 0 is a conflict."""
+class Change:
+    """A range of each version; ``side`` 1 takes ours, 2 takes theirs, 0 is a conflict unless both ranges are equal."""
 
     side: int
     base_from: int
@@ -90,8 +90,7 @@ def merge_lines(base: bytes, ours: bytes, theirs: bytes) -> LineMerge:
     versions = (split_lines(base), split_lines(ours), split_lines(theirs))
     base_lines, our_lines, their_lines = versions
     base_ids, our_ids, their_ids = _number(versions)
-    changes = _combine(diff(base_ids, our_ids), diff(base_ids, their_ids), our_ids, their_ids)
-    return _assemble(changes, base_lines, our_lines, their_lines)
+    return _assemble(combine(base_ids, our_ids, their_ids), base_lines, our_lines, their_lines)
 
 
 def _number(versions: Sequence[Sequence[bytes]]) -> list[list[int]]:
@@ -100,11 +99,13 @@ def _number(versions: Sequence[Sequence[bytes]]) -> list[list[int]]:
     return [[numbers.setdefault(line, len(numbers)) for line in version] for version in versions]
 
 
-def _combine(
-    our_hunks: Sequence[Hunk], their_hunks: Sequence[Hunk], ours: Sequence[int], theirs: Sequence[int]
-) -> list[_Change]:
-    """Interleave both lists of changes; two that overlap or touch become a conflict, two that are equal vanish."""
-    changes: list[_Change] = []
+def combine(base: Sequence[int], ours: Sequence[int], theirs: Sequence[int]) -> list[Change]:
+    """Return the changes of both sides in order, for lines (or other items) given as numbers.
+
+    Two that overlap or touch become a conflict; a change that both sides made is left out: it is in ours already.
+    """
+    our_hunks, their_hunks = diff(base, ours), diff(base, theirs)
+    changes: list[Change] = []
     i = j = 0
     our_shift = their_shift = 0
     while i < len(our_hunks) or j < len(their_hunks):
@@ -157,7 +158,7 @@ def _equal(our: Hunk, their: Hunk, ours: Sequence[int], theirs: Sequence[int]) -
 
 
 def _append(
-    changes: list[_Change],
+    changes: list[Change],
     side: int,
     base_from: int,
     base_to: int,
@@ -169,7 +170,7 @@ def _append(
     """Add a change, or widen the last one when they touch on either side; changes of different sides then conflict."""
     last = changes[-1] if changes else None
     if last is None or (ours_from > last.ours_to and theirs_from > last.theirs_to):
-        changes.append(_Change(side, base_from, base_to, ours_from, ours_to, theirs_from, theirs_to))
+        changes.append(Change(side, base_from, base_to, ours_from, ours_to, theirs_from, theirs_to))
         return
     if side != last.side:
         last.side = 0
@@ -177,7 +178,7 @@ def _append(
 
 
 def _assemble(
-    changes: Sequence[_Change], base: Sequence[bytes], ours: Sequence[bytes], theirs: Sequence[bytes]
+    changes: Sequence[Change], base: Sequence[bytes], ours: Sequence[bytes], theirs: Sequence[bytes]
 ) -> LineMerge:
     """Write the result along ours, which already holds our own changes and those that both sides made."""
     parts: list[bytes | Region] = []
