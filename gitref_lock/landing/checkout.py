@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dulwich.config import ConfigFile, StackedConfig, env_config
+from dulwich.config import ConfigFile
 from dulwich.errors import NotGitRepository
 from dulwich.object_store import PackBasedObjectStore
 from dulwich.objects import Commit, ObjectID, ShaFile
@@ -33,6 +33,8 @@ from gitref_lock.landing.errors import (
     UnsupportedRepositoryError,
 )
 from gitref_lock.landing.index_file import IndexFile, read_index
+from gitref_lock.remotes.gitconfig import load
+from gitref_lock.remotes.gitconfig_values import GitConfig
 
 _HARMLESS_EXTENSIONS = frozenset({b"partialclone", b"preciousobjects", b"noop", b"noop-v1"})
 _OPERATIONS = (
@@ -58,7 +60,7 @@ def raw(name: str) -> bytes:
 
 
 class _Repo(Repo):
-    """dulwich's repository, but tolerant of extensions that change nothing here and with git's order of files."""
+    """dulwich's repository, but tolerant of extensions that change nothing here."""
 
     def get_config(self) -> ConfigFile:
         """Return ``.git/config`` without the extensions that git accepts and the base class does not know."""
@@ -75,22 +77,6 @@ class _Repo(Repo):
             for name, value in kept:
                 config.add(section, name, value)
         return config
-
-    def get_worktree_config(self) -> ConfigFile:
-        """Return ``config.worktree`` of this work tree, not of the main one (git-worktree(1))."""
-        path = os.path.join(self.controldir(), "config.worktree")  # noqa: PTH118 - the base class works on strings
-        try:
-            return ConfigFile.from_path(path)
-        except FileNotFoundError:
-            return ConfigFile()
-
-    def get_config_stack(self) -> StackedConfig:
-        """Return the configuration, strongest first: this work tree, the repository, the user, the system."""
-        local = self.get_config()
-        backends = [local, *StackedConfig.default_backends()]
-        if local.get_boolean((b"extensions",), b"worktreeconfig", default=False):
-            backends.insert(0, self.get_worktree_config())
-        return StackedConfig(backends, writable=local)
 
     def log_head(self, old: Oid | None, new: Oid, commit: Commit, note: bytes) -> None:
         """Add the line to HEAD's reflog that git writes when the checked-out branch moves."""
@@ -225,31 +211,17 @@ class Checkout:
     # configuration
 
     @cached_property
-    def config(self) -> StackedConfig:
-        """Git's configuration for this work tree, GIT_CONFIG_COUNT first."""
-        stack = self._repo.get_config_stack()
-        try:
-            extra = env_config(self.environ)
-        except (ValueError, KeyError) as error:
-            raise LandingError("bad-git-config", f"git's configuration cannot be read: {error}") from error
-        if extra is not None:
-            stack.backends.insert(0, extra)
-        return stack
+    def config(self) -> GitConfig:
+        """Git's whole configuration for this work tree; raise RemoteConfigError for a broken file."""
+        return load(self.git_dir, self.common_dir, self.work_tree, self.environ)
 
-    def setting(self, section: str, name: str, subsection: str | None = None) -> bytes | None:
+    def setting(self, section: str, name: str, subsection: str | None = None) -> str | None:
         """Return one configured value, None when unset."""
-        key = (section.encode(),) if subsection is None else (section.encode(), raw(subsection))
-        try:
-            return bytes(self.config.get(key, name.encode()))
-        except KeyError:
-            return None
+        return self.config.get(section, subsection, name)
 
     def flag(self, section: str, name: str, *, default: bool) -> bool:
-        """Return one configured boolean; a value that is no boolean counts as true, as git treats a bare key."""
-        value = self.setting(section, name)
-        if value is None:
-            return default
-        return value.strip().lower() not in {b"false", b"no", b"off", b"0", b""}
+        """Return one configured boolean; raise RemoteConfigError for a word that is none."""
+        return self.config.get_bool(section, None, name, default=default)
 
     # refs
 
@@ -312,11 +284,7 @@ class Checkout:
     def tracking_ref(self, remote: str, branch: str) -> RefName | None:
         """Return the remote-tracking ref of ``branch``, None when the fetch refspecs do not cover it."""
         source = raw(f"refs/heads/{branch}")
-        try:
-            specs = list(self.config.get_multivar((b"remote", raw(remote)), b"fetch"))
-        except KeyError:
-            return None
-        for spec in specs:
+        for spec in map(raw, self.config.get_all("remote", remote, "fetch")):
             left, colon, right = spec.lstrip(b"+").partition(b":")
             if not colon or spec.startswith(b"^"):
                 continue
@@ -341,9 +309,9 @@ class Checkout:
         """Return the remote's name and the short branch name that ``branch`` tracks, None when it tracks none."""
         remote = self.setting("branch", "remote", branch)
         merge = self.setting("branch", "merge", branch)
-        if not remote or not merge or not merge.startswith(b"refs/heads/"):
+        if not remote or not merge or not merge.startswith("refs/heads/"):
             return None
-        return text(remote), text(merge[11:])
+        return remote, merge.removeprefix("refs/heads/")
 
     def shallow(self) -> frozenset[Oid]:
         """Return the commits whose parents are absent on purpose."""

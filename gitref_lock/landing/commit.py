@@ -9,7 +9,7 @@ from dulwich.objects import Commit, ObjectID
 
 from gitref_lock.core.names import Oid
 from gitref_lock.landing import message as messages
-from gitref_lock.landing.checkout import Checkout, text
+from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.identity import Signature, signature
 from gitref_lock.landing.signing import sign_commit
@@ -55,7 +55,7 @@ def draft(checkout: Checkout, wish: CommitWish, now_s: int) -> Draft:
 
 def cleaned(checkout: Checkout, message: str) -> str:
     """Return ``message`` cleaned up as commit.cleanup says."""
-    mode = text(checkout.setting("commit", "cleanup") or b"default").lower()
+    mode = (checkout.setting("commit", "cleanup") or "default").lower()
     return messages.clean(message, "whitespace" if mode == "default" else mode)
 
 
@@ -66,7 +66,7 @@ def build_commit(checkout: Checkout, tree: Oid, parents: Sequence[Oid], what: Dr
     commit.parents = [ObjectID(parent.encode()) for parent in parents]
     commit.author, commit.author_time, commit.author_timezone = _header(what.author)
     commit.committer, commit.commit_time, commit.commit_timezone = _header(what.committer)
-    encoding = text(checkout.setting("i18n", "commitEncoding") or b"utf-8")
+    encoding = checkout.setting("i18n", "commitEncoding") or "utf-8"
     if encoding.lower() in {"utf-8", "utf8"}:
         commit.message = what.message.encode("utf-8", "surrogateescape")
     else:

@@ -15,6 +15,7 @@ from dulwich.line_ending import CRLFAction, resolve_crlf_action
 from gitref_lock.landing.attributes import Attributes, Value
 from gitref_lock.landing.checkout import Checkout, text
 from gitref_lock.landing.errors import StagingError
+from gitref_lock.remotes.gitconfig_values import parse_bool
 
 _AUTO = (CRLFAction.AUTO_INPUT, CRLFAction.AUTO_CRLF)
 _TO_CRLF = (CRLFAction.TEXT_CRLF, CRLFAction.AUTO_CRLF)
@@ -58,15 +59,12 @@ class Converter:
         """Read the settings that matter."""
         self._checkout = checkout
         self._attributes = attributes
-        auto = (checkout.setting("core", "autocrlf") or b"false").strip().lower()
-        if auto in {b"true", b"yes", b"on", b"1"}:
-            auto = b"true"
-        elif auto != b"input":
-            auto = b"false"
-        self._autocrlf = auto
-        self._eol = (checkout.setting("core", "eol") or b"native").decode("ascii", "replace").lower()
-        safe = (checkout.setting("core", "safecrlf") or b"warn").strip().lower()
-        self._is_safecrlf_strict = safe in {b"true", b"yes", b"on", b"1"}
+        auto = (checkout.setting("core", "autocrlf") or "false").lower()
+        is_input = auto == "input"
+        self._autocrlf = b"input" if is_input else b"true" if parse_bool(auto, "core.autocrlf") else b"false"
+        self._eol = (checkout.setting("core", "eol") or "native").lower()
+        safe = (checkout.setting("core", "safecrlf") or "warn").lower()
+        self._is_safecrlf_strict = safe != "warn" and parse_bool(safe, "core.safecrlf")
 
     def _action(self, attributes: Mapping[bytes, Value]) -> CRLFAction:
         return resolve_crlf_action(attributes, self._eol, self._autocrlf)

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dulwich.config import ConfigFile, StackedConfig, env_config
-
 from gitref_lock.landing.errors import NotARepositoryError, UnsafeRepositoryError
+from gitref_lock.remotes.gitconfig import expand_path, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +89,8 @@ def find(start: Path, environ: Mapping[str, str]) -> Place:
 
 
 def _trusted_directories(environ: Mapping[str, str]) -> Iterable[str]:
-    """Yield safe.directory of the system, user and command-line configuration; the repository's own does not count."""
-    backends: list[ConfigFile] = list(StackedConfig.default_backends())
-    extra = env_config(environ)
-    if extra is not None:
-        backends.insert(0, extra)
-    for backend in reversed(backends):
-        try:
-            values = list(backend.get_multivar((b"safe",), b"directory"))
-        except KeyError:
-            continue
-        yield from (os.fsdecode(value) for value in values)
+    """Return safe.directory of the system, user and command-line configuration; the repository's own does not count."""
+    return load(None, None, None, environ).get_all("safe", None, "directory")
 
 
 def _is_owned(path: Path, environ: Mapping[str, str]) -> bool:
@@ -136,7 +126,7 @@ def require_safe(place: Place, environ: Mapping[str, str]) -> None:
         elif value == "*":
             allowed = True
         else:
-            wanted = os.path.realpath(str(Path(value.removesuffix("/*")).expanduser()))
+            wanted = os.path.realpath(expand_path(value.removesuffix("/*"), environ))
             own = str(subject)
             allowed = allowed or own == wanted or (value.endswith("/*") and own.startswith(wanted + os.sep))
     if not allowed:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-from gitref_lock.landing.checkout import Checkout, text
+from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.errors import IdentityError
 
 _CRUD = " .,:;<>\"\\'" + "".join(map(chr, range(33)))
@@ -113,7 +113,7 @@ def _configured(checkout: Checkout, role: str, key: str) -> str:
     for section in (role, "user"):
         value = checkout.setting(section, key)
         if value:
-            return text(value)
+            return value
     return ""
 
 

@@ -9,13 +9,14 @@ from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.index_file import IndexFile
 from gitref_lock.landing.patterns import PathPattern, last_match, pattern_lines
 from gitref_lock.landing.worktree import WorkTree
+from gitref_lock.remotes.gitconfig import expand_path
 
 
 def user_file(checkout: Checkout, setting: str, default_name: str) -> Path | None:
     """Return the file that ``core.<setting>`` names, else git's default for it in the user's configuration folder."""
     configured = checkout.setting("core", setting)
     if configured is not None:
-        name = os.path.expanduser(os.fsdecode(configured))  # noqa: PTH111 - git's own expansion of ~user/
+        name = expand_path(configured, checkout.environ)
         return checkout.work_tree / name if name else None
     home = checkout.environ.get("XDG_CONFIG_HOME") or os.path.join(checkout.environ.get("HOME", ""), ".config")  # noqa: PTH118
     return Path(home) / "git" / default_name

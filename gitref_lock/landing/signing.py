@@ -6,7 +6,6 @@ Settings: git-config(1), gpg.format, gpg.program, gpg.ssh.program, gpg.ssh.defau
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from dulwich.objects import Commit
 
 from gitref_lock.landing.checkout import Checkout, text
 from gitref_lock.landing.errors import SigningError
+from gitref_lock.remotes.gitconfig import expand_path
 
 _PROGRAMS = {"openpgp": "gpg", "x509": "gpgsm", "ssh": "ssh-keygen"}
 
@@ -33,14 +33,14 @@ def sign_commit(checkout: Checkout, commit: Commit) -> None:
 
 def sign(checkout: Checkout, payload: bytes, committer: str) -> bytes:
     """Return the armoured signature of ``payload``; raise SigningError with the program's words."""
-    kind = text(checkout.setting("gpg", "format") or b"openpgp").lower()
+    kind = (checkout.setting("gpg", "format") or "openpgp").lower()
     if kind not in _PROGRAMS:
         raise SigningError("signing-failed", f"gpg.format {kind!r} is unknown", "use openpgp, x509 or ssh")
     program = checkout.setting("gpg", "program", kind)
     if program is None and kind == "openpgp":
         program = checkout.setting("gpg", "program")
-    name = os.path.expanduser(text(program)) if program else _PROGRAMS[kind]  # noqa: PTH111 - git's ~user/ too
-    key = text(checkout.setting("user", "signingKey") or b"")
+    name = expand_path(program, checkout.environ) if program else _PROGRAMS[kind]
+    key = checkout.setting("user", "signingKey") or ""
     if kind == "ssh":
         return _sign_ssh(checkout, name, key or _default_ssh_key(checkout), payload)
     done = _run(checkout, [name, "--status-fd=2", "-bsau", key or committer], payload)
@@ -71,7 +71,7 @@ def _default_ssh_key(checkout: Checkout) -> str:
     command = checkout.setting("gpg", "defaultKeyCommand", "ssh")
     if not command:
         raise SigningError("signing-failed", "gpg.format is ssh, but user.signingKey is not set")
-    done = _run(checkout, ["sh", "-c", text(command)], b"")
+    done = _run(checkout, ["sh", "-c", command], b"")
     first = done.stdout.decode("utf-8", "replace").split("\n", 1)[0].strip()
     if done.returncode or not first:
         raise _failure("gpg.ssh.defaultKeyCommand", done.stderr)
@@ -89,7 +89,7 @@ def _sign_ssh(checkout: Checkout, program: str, key: str, payload: bytes) -> byt
             public.write_text(literal + "\n", encoding="utf-8")
             command += [str(public), "-U"]  # the private half is in the agent
         else:
-            command.append(os.path.expanduser(key))  # noqa: PTH111 - git's ~user/ too
+            command.append(expand_path(key, checkout.environ))
         done = _run(checkout, [*command, str(message)], b"")
         signature = message.with_name("payload.sig")
         if done.returncode or not signature.exists():
