@@ -85,7 +85,7 @@ class QueueTiming:
 
     def __post_init__(self) -> None:
         """Check every relation."""
-        if self.claim_window_s <= self.pace_cap_s:
+        if not self.claim_window_s > self.pace_cap_s:
             raise TimingError(
                 f"the claim window ({self.claim_window_s:g} s) must be longer than the longest pace of the first "
                 f"places ({self.pace_cap_s:g} s), else a live head is passed over"
@@ -96,7 +96,8 @@ class QueueTiming:
             )
         if not 0 <= self.head_start_s <= 3600:
             raise TimingError(f"the head start is {self.head_start_s:g} s a point; it must be from 0 to 3600")
-        if min(self.claim_step_s, self.land_window_s, self.land_step_s, self.pace_factor_s, self.reads_per_s) <= 0:
+        laws = (self.claim_step_s, self.land_window_s, self.land_step_s, self.pace_factor_s, self.reads_per_s)
+        if not all(value > 0 for value in laws):
             raise TimingError("claim step, land window, land step, pace factor and reads per second must be above 0")
 
 
