@@ -23,7 +23,7 @@ from gitref_lock.core.refs import (
 from gitref_lock.ports import RemoteError, System, Traffic
 from gitref_lock.remotes.streams import Deadline
 from gitref_lock.remotes.wire import Report
-from gitref_lock.remotes.words import MAY_BE_A_LOST_RACE, blocking_ref, kind_of, words_of
+from gitref_lock.remotes.words import blocking_ref, kind_of, may_be_a_lost_race, words_of
 
 Attempt = Report | Refused | Unknown
 """One sending of a swap: a complete report, a refusal before the server looked at it, or an open question."""
@@ -32,6 +32,8 @@ Look = Callable[[Sequence[str]], Mapping[RefName, Oid]]
 """List the refs under the given prefixes in a new request."""
 
 MAX_SENDINGS = 6
+# Missing objects are sent twice: a ref that vanishes while git checks the others shows as a missing object, once.
+_SENDINGS = {None: MAX_SENDINGS, RefusalKind.MISSING_OBJECTS: 2}
 _FIRST_BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 1.5
 _REREADS = 5
@@ -73,7 +75,7 @@ class Settlement:
                 applied = tuple(edit.ref for edit in self._edits if edit.ref not in refused)
                 return Breached(applied, refused)
             kind = kind_of(attempt)
-            if kind is not None and kind not in MAY_BE_A_LOST_RACE:
+            if kind is not None and not may_be_a_lost_race(kind, attempt):
                 return _refusal(kind, attempt)
             try:
                 seen = self._present()
@@ -81,8 +83,7 @@ class Settlement:
                 return self._unread(kind, attempt, exc)
             if any(seen[edit.ref] != _expected(edit) for edit in self._edits):
                 return Superseded(seen)
-            last = sendings >= (MAX_SENDINGS if kind is None else 2)
-            if kind is RefusalKind.NAME_COLLISION or kind is RefusalKind.POLICY or last or not self._backoff(sendings):
+            if sendings >= _SENDINGS.get(kind, 1) or not self._backoff(sendings):
                 return _refusal(kind, attempt) if kind is not None else self._contention(attempt)
 
     def _present(self) -> dict[RefName, Oid | None]:

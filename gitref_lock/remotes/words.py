@@ -24,7 +24,10 @@ _STATUS = (
     (r"no such ref namespace|invalid ref(?:name)?$|bad ref", RefusalKind.NAMESPACE),
     (r"pre-receive hook declined|(?<!pre-receive )hook declined", _HOOK),
     (r"DENIED by|prohibited by Gerrit|permission|TF401027|not permitted|not allowed to|access denied", "permission"),
-    (r"protected branch|protected ref|GH006|GH013|deletion prohibited|non-fast-forward", RefusalKind.POLICY),
+    (
+        r"protected branch|protected ref|GH006|GH013|rule violations|deletion prohibited|non-fast-forward",
+        RefusalKind.POLICY,
+    ),
     (r"shallow update not allowed|commit too large|trying to write non-commit|is neither Commit or Tag", "policy"),
     (r"quota|exceeds|size limit|too large|disk full|no space left", RefusalKind.QUOTA),
     (r"name conflict|RefNameConflict", RefusalKind.NAME_COLLISION),
@@ -57,11 +60,6 @@ _HOOK_WORDS = (
 )
 
 
-MAY_BE_A_LOST_RACE = frozenset({RefusalKind.MISSING_OBJECTS, RefusalKind.NAME_COLLISION, RefusalKind.POLICY})
-"""Kinds whose words a server may also use when a rival was faster (a ref deleted under its eyes, a branch that moved
-and is no fast-forward any more): a read of the refs has the first word."""
-
-
 def kind_of(report: Report) -> RefusalKind | None:
     """Return why a report that refused everything refused for good, or None when its words do not tell."""
     statuses = [status for status in report.statuses.values() if status is not None]
@@ -72,6 +70,17 @@ def kind_of(report: Report) -> RefusalKind | None:
             return RefusalKind(kind)
     unpack = "" if report.unpack == "ok" else report.unpack + "\n"
     return _match(_PROGRESS, unpack + report.progress)
+
+
+def may_be_a_lost_race(kind: RefusalKind, report: Report) -> bool:
+    """Tell whether a server may say this when a rival was faster, so that a read of the refs has the first word.
+
+    A base that was rewound and collected shows as missing objects, a branch that moved as no fast-forward, a name that
+    a rival has just created as a collision.
+    """
+    if kind in {RefusalKind.MISSING_OBJECTS, RefusalKind.NAME_COLLISION}:
+        return True
+    return any("non-fast-forward" in (status or "").lower() for status in report.statuses.values())
 
 
 def _match(table: Iterable[tuple[str, RefusalKind | str]], text: str) -> RefusalKind | None:
