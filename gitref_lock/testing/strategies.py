@@ -34,7 +34,7 @@ from gitref_lock.core.record import (
     State,
 )
 from gitref_lock.core.text import MAX_INSTANT, JsonObject, JsonValue
-from gitref_lock.core.ticket import Kind, Ticket, Verdict, VerdictKind
+from gitref_lock.core.ticket import MAX_CHANGES, Kind, Ticket, Verdict, VerdictKind
 
 _NASTY = "\"\\'<>&{}[]:,;.\n\r\t\x00\x1b\x7f\x85\u00a0\u2028\u202e\ufeff\U0001f512\u00e9"
 _NAME_CHARACTERS = "abzAZ059._-@{}+=#%!,;\"'<>()|&$\u00e9\u0142\u4e2d\U0001f512"
@@ -211,6 +211,7 @@ def tickets(draw: st.DrawFn) -> Ticket:
         expires_at=draw(instants()),
         branch=str(draw(lock_names())) if is_land else "",
         base=draw(st.one_of(st.just(""), oids())) if is_land else "",
+        changes=draw(st.integers(0, MAX_CHANGES)) if is_land else 0,
         policy=draw(json_objects()) if is_land else {},
         is_combinable=draw(st.booleans()) if is_land else True,
         verdict=draw(st.none() | verdicts()),

@@ -15,6 +15,7 @@ from gitref_lock.core.objects import ObjectKind
 from gitref_lock.core.record import MAX_PRIORITY, Holder
 from gitref_lock.core.text import JsonObject, MalformedError
 from gitref_lock.core.ticket import (
+    MAX_CHANGES,
     MAX_LOCKS,
     READ_LIMIT,
     TICKET_FILE,
@@ -47,6 +48,7 @@ LAND = replace(
     locks=(LockName("main"),),
     branch="main",
     base="a" * 40,
+    changes=2,
     policy={"rules": [["*.json", "json"]]},
 )
 ENDED = LAND.with_verdict(VERDICT)
@@ -117,6 +119,8 @@ def test_a_verdict_keeps_name_and_expiry_and_drops_the_policy(verdict: Verdict) 
         (changed(expires_at="later"), "not an instant"),
         (changed(branch=1), "branch must be a string"),
         (changed(base="main"), "not an object id"),
+        (changed(changes=-1), "changes must be an integer"),
+        (changed(changes=MAX_CHANGES + 1), "changes must be an integer"),
         (changed(policy=[]), "policy must be an object"),
         (changed(combinable="yes"), "combinable must be true or false"),
         (changed(verdict="landed"), "verdict must be an object"),
