@@ -4,8 +4,8 @@ A three-way merge is only as safe as this alignment: a line matched to its twin 
 that is clean and wrong. Regions around the rarest lines are matched first, over the whole file: trimming the common
 head and tail beforehand would anchor repeated lines by accident of position. Then each change is moved to one canonical
 place among the equal ones. Both steps follow what git documents for ``--diff-algorithm=histogram``, which its own merge
-uses, so that the same edits touch each other here and there. Where git would try harder on a block of very common lines, the
-whole block counts as changed: a larger change can only cause a conflict, never hide one.
+uses, so that the same edits touch each other here and there. Where git would try harder on a block of very common
+lines, the whole block counts as changed: a larger change can only cause a conflict, never hide one.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ before it is believed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from gitref_lock.landing.strategies.base import Merged, StrategyFailed, settled
@@ -38,7 +38,7 @@ from gitref_lock.landing.strategies.structure import (
 class Json:
     """Three-way merge by key (docs/merge.md)."""
 
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
     name: str = "json"
     is_declarative: bool = True
 
