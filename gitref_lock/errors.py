@@ -22,7 +22,7 @@ next command to try, or '') and ``fields`` (structured details, JSON values).
 
 from __future__ import annotations
 
-from gitref_lock.core.text import JsonObject
+from collections.abc import Mapping
 
 
 class GitrefLockError(Exception):
@@ -31,14 +31,14 @@ class GitrefLockError(Exception):
     code = "error"
 
     def __init__(
-        self, message: str, *, code: str | None = None, hint: str = "", fields: JsonObject | None = None
+        self, message: str, *, code: str | None = None, hint: str = "", fields: Mapping[str, object] | None = None
     ) -> None:
         """Keep the parts; the text is the message."""
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code
         self.hint = hint
-        self.fields: JsonObject = fields or {}
+        self.fields: Mapping[str, object] = fields or {}
 
 
 class UsageError(GitrefLockError):

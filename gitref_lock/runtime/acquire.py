@@ -185,7 +185,8 @@ class Acquirer:
             self._stop_if_interrupted(lease)
             self._remove_dead(picture, busy)
             return lease
-        self._stop_if_interrupted(None)
+        if not isinstance(outcome, Unknown):
+            self._stop_if_interrupted(None)
         if isinstance(outcome, Superseded):
             return None
         names = ", ".join(self.request.names)

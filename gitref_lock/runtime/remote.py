@@ -7,7 +7,7 @@ push leaves its objects on the server (docs/protocol.md, sections 2 and 9).
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitref_lock import __version__
@@ -38,6 +38,10 @@ class Picture:
     queues: Mapping[LockName, tuple[Entry, ...]]
     refs: Mapping[RefName, Oid]
     read_s: float
+
+
+Prefetch = Callable[[Mapping[RefName, Oid], Sequence[Oid]], Iterable[StoredCommit]]
+"""Given a listing and the states still to be read, fetch what is wanted besides and return the states it brought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +78,22 @@ class Remote:
         with_queue: bool = True,
         extra: Sequence[str] = (),
         stop_at: TicketName | None = None,
+        prefetch: Prefetch | None = None,
     ) -> Picture:
         """List and read these locks and their queues, plus the refs under ``extra`` prefixes.
 
-        Tickets behind ``stop_at`` are listed but not read. Raises RemoteError when the remote stays unreadable.
+        Tickets behind ``stop_at`` are listed but not read. ``prefetch`` sees each listing with the states still to be
+        read, and may bring them along with what it fetches itself. Raises RemoteError when the remote stays unreadable.
         """
         prefixes = [self.namespace.lock_ref(name) for name in names]
         queues = [self.namespace.queue_prefix(name) for name in names] if with_queue else []
         for _ in range(_LISTINGS):
             listing = self.list([*prefixes, *queues, *extra], deadline)
             try:
-                return self._picture(names, listing, deadline, stop_at)
+                return self._picture(names, listing, deadline, stop_at, prefetch)
             except ObjectsGoneError:
                 continue
-        return self._picture(names, self.list([*prefixes, *queues, *extra], deadline), deadline, stop_at)
+        return self._picture(names, self.list([*prefixes, *queues, *extra], deadline), deadline, stop_at, prefetch)
 
     def list(self, prefixes: Sequence[str], deadline: Deadline) -> Snapshot:
         """List refs by prefix, trying again on transient failures; the server's Date is remembered."""
@@ -123,7 +129,12 @@ class Remote:
         return oid in self._states
 
     def _picture(
-        self, names: Collection[LockName], listing: Snapshot, deadline: Deadline, stop_at: TicketName | None
+        self,
+        names: Collection[LockName],
+        listing: Snapshot,
+        deadline: Deadline,
+        stop_at: TicketName | None,
+        prefetch: Prefetch | None,
     ) -> Picture:
         tips = {name: listing.refs.get(self.namespace.lock_ref(name)) for name in names}
         tickets: dict[LockName, list[tuple[TicketName, Oid]]] = {name: [] for name in names}
@@ -135,6 +146,8 @@ class Remote:
         needed = [tip for tip in tips.values() if tip is not None]
         for queue in tickets.values():
             needed += [tip for name, tip in queue if last is None or (name.rank_ms, name.nonce) <= last]
+        if prefetch is not None:
+            self.remember(prefetch(listing.refs, [oid for oid in needed if oid not in self._states]))
         commits = self.commits(needed, deadline)
         now_s = self.system.clock.monotonic()
         locks = {name: self._state(name, tip, commits, now_s) for name, tip in tips.items()}

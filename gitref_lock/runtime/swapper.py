@@ -55,12 +55,14 @@ class LockMove:
 
 @dataclass(frozen=True, slots=True)
 class LandingClaim:
-    """A branch's part of a swap. ``contains`` tells whether ``commit`` is reachable from a given tip of the branch.
+    """A branch's part of a swap: ``ref`` moves from ``base`` (None: created) to ``commit``.
 
-    ``contains`` may fetch and raises RemoteError when it cannot tell.
+    ``contains`` tells whether ``commit`` is reachable from a given tip of the branch; it may fetch, and raises
+    RemoteError when it cannot tell.
     """
 
     ref: RefName
+    base: Oid | None
     commit: Oid
     contains: Callable[[Oid], bool]
 
@@ -187,7 +189,7 @@ class Swapper:
         """Judge one reading. A mixed picture comes back as Breached and is read again before it counts."""
         seen = self.remote.list([edit.ref for edit in plan.edits], until).refs
         if not plan.moves:
-            return _judge_refs(plan.edits, seen)
+            return _judge_unfenced(plan.landing, seen) if plan.landing else _judge_refs(plan.edits, seen)
         lock_edits = [lock_edit(self.remote, move) for move in plan.moves]
         if not any(_has_moved(edit, seen) for edit in lock_edits):
             if plan.landing is not None and seen.get(plan.landing.ref) == plan.landing.commit:
@@ -234,6 +236,16 @@ class Swapper:
 def _has_moved(edit: RefEdit, seen: Mapping[RefName, Oid]) -> bool:
     expected = edit.expect.oid if isinstance(edit.expect, At) else None
     return seen.get(edit.ref) != expected
+
+
+def _judge_unfenced(landing: LandingClaim, seen: Mapping[RefName, Oid]) -> SwapOutcome | None:
+    """Decide a landing without a fence: only a branch that moved elsewhere shows that no copy can land any more."""
+    tip = seen.get(landing.ref)
+    if tip == landing.base:
+        return None
+    if tip is not None and (tip == landing.commit or landing.contains(tip)):
+        return Applied()
+    return Superseded({landing.ref: tip})
 
 
 def _judge_refs(edits: Sequence[RefEdit], seen: Mapping[RefName, Oid]) -> SwapOutcome | None:

@@ -1,0 +1,275 @@
+"""One change to land, held in an object store: fetched tips, the replay on each of them, and the proof that it landed.
+
+Nothing here is visible to a user of the clone: only objects are added. The same code serves a clone on disk, a combiner
+that lands other runners' changes, and the simulator's memory (docs/protocol.md, section 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from dulwich.object_store import DiskObjectStore, MemoryObjectStore
+from dulwich.objects import Blob, Commit, ObjectID, Tree
+
+from gitref_lock.core.names import Oid
+from gitref_lock.core.objects import GitObject
+from gitref_lock.landing.errors import LandingError
+from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, is_reachable, parents_of
+from gitref_lock.landing.merge.results import Resolution
+from gitref_lock.landing.replay import Replayed, Replayer
+from gitref_lock.landing.sending import objects_for
+from gitref_lock.ports import FetchRequest, FetchResult, RefStore, StoredCommit
+
+Store = DiskObjectStore | MemoryObjectStore
+
+
+class NothingSurvivesError(LandingError):
+    """The policy discarded the whole change: landing nothing must not look like success."""
+
+
+@dataclass(slots=True)
+class StoreSink:
+    """Fetched packs into an object store on disk or in memory."""
+
+    store: Store
+
+    def add_pack_bytes(self, pack: bytes, *, promisor: bool) -> None:
+        """Store the pack's objects; a promisor pack is marked as git does (partial clones)."""
+        if pack[8:12] == bytes(4):
+            return
+        added = self.store.add_thin_pack(BytesIO(pack).read, None)
+        if promisor and added is not None:
+            # git gc and fsck forgive what such a pack refers to but does not hold (gitremote-helpers, partial clone).
+            Path(f"{added._basename}.promisor").touch()  # noqa: SLF001 - the pack's path is public nowhere
+
+    def has(self, oid: Oid) -> bool:
+        """Tell whether the object is present."""
+        return ObjectID(oid.encode("ascii")) in self.store
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A change replayed on one tip, ready to be sent.
+
+    ``tip`` is None for a branch that is to be created. ``head`` is what the branch becomes; ``commits`` the new
+    commits, empty when the tip holds the whole change already. ``rescued`` are commits to keep reachable under a rescue
+    ref.
+    """
+
+    tip: Oid | None
+    head: Oid
+    commits: tuple[Oid, ...]
+    objects: tuple[GitObject, ...]
+    resolutions: tuple[Resolution, ...] = ()
+    dropped: tuple[Oid, ...] = ()
+    rescued: tuple[Oid, ...] = ()
+
+    @property
+    def is_landed_already(self) -> bool:
+        """Whether the tip holds the whole change."""
+        return not self.commits
+
+
+@dataclass(slots=True)
+class Change:
+    """What one push wants to land.
+
+    ``ours`` are the commits; ``haves`` commits of the remote that the store surely holds; ``shallow`` the store's
+    boundary, which grows when a shallow clone fetches. ``squash_message`` lands all of ours as one commit.
+    """
+
+    store: Store
+    ours: OurCommits
+    replayer: Replayer
+    haves: tuple[Oid, ...] = ()
+    shallow: frozenset[Oid] = frozenset()
+    promisor_filter: str | None = None
+    squash_message: bytes | None = None
+
+    @property
+    def head(self) -> Oid:
+        """Our last commit."""
+        return self.ours.commits[-1]
+
+    def fetch(self, remote: RefStore, wants: Collection[Oid], *, timeout_s: float | None = None) -> None:
+        """Fetch commits of the remote and what they need, as shallow as the clone is."""
+        sink = StoreSink(self.store)
+        missing = tuple(oid for oid in wants if not sink.has(oid))
+        if not missing:
+            return
+        request = FetchRequest(
+            wants=missing,
+            haves=tuple(oid for oid in self.haves if sink.has(oid)),
+            depth=1 if self.shallow else None,
+            filter_spec=self.promisor_filter,
+            shallow=tuple(sorted(self.shallow)),
+        )
+        self._note(remote.fetch(request, sink, timeout_s=timeout_s))
+
+    def _note(self, result: FetchResult) -> None:
+        self.shallow = (self.shallow | set(result.new_shallow)) - set(result.new_unshallow)
+
+    def prepare(self, tip: Oid) -> Prepared:
+        """Return the change as it lands on ``tip``, which must be fetched; raise LandingError for conflicts."""
+        if tip == self.ours.base or self._is_fast_forward(tip):
+            present = {tip, *self._parents_in(tip)}
+            objects = objects_for(self.store, self.ours.commits, present, is_partial=self.promisor_filter is not None)
+            return Prepared(tip, self.head, self.ours.commits, objects)
+        replayed = self._replay(tip)
+        if not replayed.commits and replayed.resolutions:
+            raise NothingSurvivesError(
+                "nothing-survives",
+                "the conflict policy discarded the whole change; nothing was landed",
+                "choose another strategy for these paths with --strategy GLOB=NAME",
+            )
+        objects = objects_for(self.store, replayed.commits, {tip}, is_partial=self.promisor_filter is not None)
+        rescued = self._rescued(replayed, tip)
+        extra = self._objects_of_rescued(rescued, tip) if rescued else ()
+        known = {item.oid for item in objects}
+        return Prepared(
+            tip,
+            replayed.head,
+            replayed.commits,
+            (*objects, *(item for item in extra if item.oid not in known)),
+            replayed.resolutions,
+            replayed.dropped,
+            rescued,
+        )
+
+    def create(self, remote_tips: Sequence[Oid]) -> Prepared:
+        """Return the change as the first commits of a new branch, given tips that the remote has now.
+
+        Raises LandingError when a shallow clone cannot show that the remote has what the branch would stand on.
+        """
+        known = tuple(oid for oid in remote_tips if commit_of(self.store, oid) is not None)
+        needed = find_ours(self.store, self.head, known)
+        if any(oid in self.shallow for oid in needed.commits):
+            raise LandingError(
+                "shallow-create",
+                "this clone is shallow, and the remote shows no branch that holds the commit it was cut at",
+                "fetch more history (git fetch --unshallow), or create the branch on the remote first",
+            )
+        present = {parent for oid in needed.commits for parent in self._parents(oid)} - set(needed.commits)
+        objects = objects_for(self.store, needed.commits, present, is_partial=self.promisor_filter is not None)
+        return Prepared(None, self.head, needed.commits, objects)
+
+    def contains(
+        self, remote: RefStore, commit: Oid, tip: Oid, base: Oid | None, *, timeout_s: float | None = None
+    ) -> bool:
+        """Tell whether ``commit`` is reachable from ``tip``, fetching what lies between ``base`` and the tip.
+
+        Raises RemoteError when it cannot be fetched, LandingError when the history does not tell.
+        """
+        stops = {*self.shallow, *([base] if base is not None else [])}
+        found = is_reachable(self.store, commit, tip, stops)
+        if found is None:
+            sink = StoreSink(self.store)
+            haves = tuple(oid for oid in (base, *self.haves) if oid is not None and sink.has(oid))
+            request = FetchRequest(
+                wants=(tip,), haves=haves, filter_spec=self.promisor_filter, shallow=tuple(sorted(self.shallow))
+            )
+            self._note(remote.fetch(request, sink, timeout_s=timeout_s))
+            stops = {*self.shallow, *([base] if base is not None else [])}
+            found = is_reachable(self.store, commit, tip, stops)
+        if found is None:
+            raise LandingError("unproved", f"the history of {tip[:12]} does not tell whether it holds {commit[:12]}")
+        return found
+
+    def holds(self, oid: Oid) -> bool:
+        """Tell whether the store holds this object."""
+        return StoreSink(self.store).has(oid)
+
+    def find_copies(
+        self, remote: RefStore, prepared: Prepared, tip: Oid, *, timeout_s: float | None = None
+    ) -> tuple[Oid, ...]:
+        """Return the commits between ``prepared``'s base and ``tip`` that another runner made of ours, oldest first.
+
+        A replay keeps author, author date and message: that is how a copy is known. Empty when there is none.
+        """
+        base = prepared.tip
+        self.contains(remote, prepared.head, tip, base, timeout_s=timeout_s)
+        wanted = {_likeness(commit) for oid in prepared.commits if (commit := commit_of(self.store, oid)) is not None}
+        between = find_ours(self.store, tip, [base] if base is not None else [], self.shallow)
+        return tuple(
+            oid
+            for oid in between.commits
+            if (commit := commit_of(self.store, oid)) is not None and _likeness(commit) in wanted
+        )
+
+    def _is_fast_forward(self, tip: Oid) -> bool:
+        if not self.ours.has_merge:
+            return False
+        return is_reachable(self.store, tip, self.head, self.shallow) is True
+
+    def _parents(self, oid: Oid) -> tuple[Oid, ...]:
+        commit = commit_of(self.store, oid)
+        return parents_of(commit) if commit is not None else ()
+
+    def _parents_in(self, tip: Oid) -> tuple[Oid, ...]:
+        """Return the parents of our commits that are not ours but reachable from ``tip`` (merged upstream commits)."""
+        mine = set(self.ours.commits)
+        outside = {parent for oid in self.ours.commits for parent in self._parents(oid)} - mine - {tip}
+        return tuple(oid for oid in outside if is_reachable(self.store, oid, tip, self.shallow) is True)
+
+    def _replay(self, tip: Oid) -> Replayed:
+        if self.squash_message is None or len(self.ours.commits) == 0:
+            return self.replayer.replay(self.ours, tip)
+        return self.replayer.squash(self.ours, self._merged_upstream(), tip, self.squash_message)
+
+    def _merged_upstream(self) -> Oid | None:
+        """Return the newest commit of the remote that ours contain: the tree that our change is measured against."""
+        mine = set(self.ours.commits)
+        outside = {parent for oid in self.ours.commits for parent in self._parents(oid)} - mine
+        dated = [(commit.commit_time, oid) for oid in outside if (commit := commit_of(self.store, oid)) is not None]
+        return max(dated)[1] if dated else None
+
+    def _rescued(self, replayed: Replayed, tip: Oid) -> tuple[Oid, ...]:
+        """Return what keeps our originals reachable when the policy took the other side anywhere."""
+        if not any(item.result == item.theirs and item.ours != item.result for item in replayed.resolutions):
+            return ()
+        base = self.ours.base
+        if base is None or is_reachable(self.store, base, tip, self.shallow) is True:
+            return (self.head,)
+        return (self._standalone(tip),)
+
+    def _standalone(self, tip: Oid) -> Oid:
+        """Return a commit on ``tip`` with our tree: used where the remote may no longer have what ours stand on."""
+        original = commit_of(self.store, self.head)
+        assert original is not None
+        copy = original.copy()
+        assert isinstance(copy, Commit)
+        copy.parents = [ObjectID(tip.encode("ascii"))]
+        copy.gpgsig = None
+        self.replayer.add(copy)
+        return Oid(copy.id.decode("ascii"))
+
+    def _objects_of_rescued(self, rescued: Sequence[Oid], tip: Oid) -> tuple[GitObject, ...]:
+        commits = self.ours.commits if rescued == (self.head,) else tuple(rescued)
+        present = {tip, *([self.ours.base] if self.ours.base is not None else [])}
+        return objects_for(self.store, commits, present, is_partial=self.promisor_filter is not None)
+
+    def stored(self, oid: Oid, *, max_file_bytes: int = 65536) -> StoredCommit | None:
+        """Return a commit of the store with the plain files at the root of its tree, None when it is missing."""
+        commit = commit_of(self.store, oid)
+        tree = self.store[commit.tree] if commit is not None and commit.tree in self.store else None
+        if commit is None or not isinstance(tree, Tree):
+            return None
+        files: dict[str, bytes] = {}
+        oversized: set[str] = set()
+        for item in tree.iteritems():
+            if item.sha not in self.store or not isinstance(blob := self.store[item.sha], Blob):
+                continue
+            name = item.path.decode("utf-8", "replace")
+            if blob.raw_length() > max_file_bytes:
+                oversized.add(name)
+            else:
+                files[name] = blob.as_raw_string()
+        message = commit.message.decode("utf-8", "replace")
+        return StoredCommit(oid, parents_of(commit), message, files, frozenset(oversized))
+
+
+def _likeness(commit: Commit) -> tuple[bytes, int, int, bytes]:
+    return (commit.author, commit.author_time, commit.author_timezone, commit.message)

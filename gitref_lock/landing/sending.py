@@ -1,0 +1,94 @@
+"""Which objects a landing must carry, so that the server has all that the new commits need.
+
+Every object of a new commit that differs from its parent goes into the pack, and the first parent is the tip just read
+or another new commit: the closure is complete by construction. C git's ``atomic`` does not protect against a forgotten
+object, so nothing is left to a server's guess (docs/protocol.md, section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from dulwich.object_store import BaseObjectStore
+from dulwich.objects import ObjectID, Tree
+
+from gitref_lock.core.names import Oid
+from gitref_lock.core.objects import GitObject, ObjectKind
+from gitref_lock.landing.errors import LandingError
+from gitref_lock.landing.graph import commit_of, parents_of, tree_of
+
+_KINDS = {1: ObjectKind.COMMIT, 2: ObjectKind.TREE, 3: ObjectKind.BLOB, 4: ObjectKind.TAG}
+_GITLINK = 0o160000
+_FOLDER = 0o040000
+
+
+class IncompleteError(LandingError):
+    """An object that the new commits need is not in this clone, and the remote is not known to have it."""
+
+    def __init__(self, oid: Oid) -> None:
+        """Name the object."""
+        super().__init__(
+            "incomplete", f"object {oid} is not in this clone", "fetch the branch with its full content and try again"
+        )
+
+
+def git_object(store: BaseObjectStore, oid: Oid) -> GitObject:
+    """Return one object of ``store``; raise IncompleteError when it is missing."""
+    try:
+        kind, data = store.get_raw(ObjectID(oid.encode("ascii")))
+    except KeyError:
+        raise IncompleteError(oid) from None
+    return GitObject(_KINDS[kind], data)
+
+
+def objects_for(
+    store: BaseObjectStore, commits: Sequence[Oid], present: Collection[Oid], *, is_partial: bool = False
+) -> tuple[GitObject, ...]:
+    """Return what to send for ``commits`` (parents first), given commits that the remote surely has.
+
+    Each commit's tree is compared with its parents' trees; a parent must be in ``present`` or among ``commits``. In a
+    partial clone a blob that is missing here came from the remote, and is left out.
+    """
+    found: dict[Oid, GitObject] = {}
+    allowed = {*present, *commits}
+    for oid in commits:
+        commit = commit_of(store, oid)
+        if commit is None:
+            raise IncompleteError(oid)
+        parents = parents_of(commit)
+        for parent in parents:
+            if parent not in allowed:
+                raise IncompleteError(parent)
+        found[oid] = git_object(store, oid)
+        known = [tree_of(parent) for parent in (commit_of(store, oid) for oid in parents) if parent is not None]
+        for item in _new_in(store, tree_of(commit), known, found, is_partial=is_partial):
+            found[item.oid] = item
+    return tuple(found.values())
+
+
+def _new_in(
+    store: BaseObjectStore, tree: Oid, known: Sequence[Oid], sent: Collection[Oid], *, is_partial: bool
+) -> Iterator[GitObject]:
+    """Yield the trees and blobs of ``tree`` that no tree in ``known`` has at the same place."""
+    if tree in sent or tree in known:
+        return
+    yield git_object(store, tree)
+    others = [_entries(store, other) for other in known]
+    for name, (mode, oid) in _entries(store, tree).items():
+        beside = [entries[name] for entries in others if name in entries]
+        if mode == _GITLINK or oid in sent or any(other_oid == oid for _, other_oid in beside):
+            continue
+        if mode == _FOLDER:
+            below = [other_oid for other_mode, other_oid in beside if other_mode == _FOLDER]
+            yield from _new_in(store, oid, below, sent, is_partial=is_partial)
+        elif not is_partial or ObjectID(oid.encode("ascii")) in store:
+            yield git_object(store, oid)
+
+
+def _entries(store: BaseObjectStore, tree: Oid) -> dict[bytes, tuple[int, Oid]]:
+    try:
+        found = store[ObjectID(tree.encode("ascii"))]
+    except KeyError:
+        raise IncompleteError(tree) from None
+    assert isinstance(found, Tree)
+    return {bytes(item.path): (item.mode, Oid(item.sha.decode("ascii"))) for item in found.iteritems()}

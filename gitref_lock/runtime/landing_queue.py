@@ -1,0 +1,249 @@
+"""The queue of a push: attending a posted change until it is landed, by others or by us from the head of the queue.
+
+Every end is certain: landed and shown by the branch, in conflict, withdrawn, or an error that says it is unknown
+(docs/protocol.md, section 8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gitref_lock.core.names import Oid
+from gitref_lock.core.queue import Entry, claim_delay_s, in_service_order, watch_window
+from gitref_lock.core.refs import Applied, At, RefEdit, Role
+from gitref_lock.core.ticket import Kind, Verdict, VerdictKind
+from gitref_lock.errors import ConflictError, GitrefLockError, OutcomeUnknownError
+from gitref_lock.landing.change import Prepared
+from gitref_lock.landing.errors import LandingError
+from gitref_lock.ports import RemoteError
+from gitref_lock.runtime.combine import Combiner, swept
+from gitref_lock.runtime.deadline import Deadline
+from gitref_lock.runtime.errand import OPEN, Errand, How, Landed
+from gitref_lock.runtime.land_ticket import LandTicket, post
+from gitref_lock.runtime.landing_plan import fenced_plan
+from gitref_lock.runtime.lease import describe
+from gitref_lock.runtime.remote import Picture
+from gitref_lock.runtime.retry import NotYet, reading
+from gitref_lock.runtime.swapper import Plan, Swapper
+from gitref_lock.runtime.writing import Found
+
+WITHDRAW_BUDGET_S = 5.0
+
+
+@dataclass(slots=True)
+class LandingQueue:
+    """My place among the changes that wait to land. ``ticket`` is None while nothing of mine is posted."""
+
+    errand: Errand
+    ticket: LandTicket | None = None
+    is_self_only: bool = False
+
+    def post(self, picture: Picture, prepared: Prepared) -> Landed:
+        """Post the change for whoever is at the head, and ask for another look."""
+        errand = self.errand
+        request = errand.request
+        if errand.wait.is_over:
+            raise errand.not_landed(f"the lock is {describe(picture.locks[request.target.lock])}")
+        combinable = request.is_combinable and not self.is_self_only and prepared.tip is not None
+        posting = post(
+            errand.place,
+            picture,
+            prepared,
+            branch=request.target.branch,
+            policy=request.policy,
+            is_combinable=combinable and bool(prepared.commits),
+            deadline=errand.deadline,
+        )
+        if posting.ticket is not None:
+            self.ticket = posting.ticket
+            errand.place.name = posting.ticket.name
+            errand.before_swap(prepared, posting.ticket)
+        if posting.interrupted is not None:
+            raise posting.interrupted
+        raise NotYet(request.queue.gather_s if posting.ticket is not None else 0.0)
+
+    def attend(self, picture: Picture, ticket: LandTicket) -> Landed:
+        """Look after my ticket: take its verdict, land the queue when it is my turn, else keep waiting."""
+        errand = self.errand
+        entry = ticket.entry(picture)
+        verdict = entry.ticket.verdict if entry is not None and entry.ticket is not None else None
+        if entry is None or verdict is not None:
+            return self._take(verdict, ticket)
+        if errand.wait.is_over:
+            raise errand.not_landed(f"the lock is {describe(picture.locks[errand.request.target.lock])}")
+        ticket.tip = entry.tip
+        found = errand.found(picture)
+        if self._is_my_turn(picture, ticket, found):
+            return self._land_queue(picture, ticket, found)
+        ticket.rearm(Swapper(errand.remote), errand.deadline)
+        report = errand.place.report(picture, errand.remote.instants().latest)
+        errand.listener(report)
+        raise NotYet(errand.wait.capped(report.next_look_s) or 0.0)
+
+    def _is_my_turn(self, picture: Picture, ticket: LandTicket, found: Found) -> bool:
+        """Tell whether I may land the queue now: the head at once, each further place a little later."""
+        place, lock = self.errand.place, found.name
+        queue = in_service_order(picture.queues[lock])
+        head = queue[0].name if queue else None
+        window = watch_window(place.windows.get(lock), head, picture.read_s, is_open=found.stance in OPEN)
+        if window is None:
+            place.windows.pop(lock, None)
+            return False
+        place.windows[lock] = window
+        ahead = [entry for entry in queue if entry.order < (ticket.name.rank_ms, ticket.name.nonce)]
+        # My batch lands every combinable change ahead of mine; the others are owed a claim window of their own.
+        owed = sum(not _is_combinable(entry) for entry in ahead)
+        timing = self.errand.request.queue
+        delay_s = claim_delay_s(owed, Kind.ACQUIRE, timing) + claim_delay_s(len(ahead) - owed, Kind.LAND, timing)
+        return picture.read_s - window.since_s >= delay_s
+
+    def _land_queue(self, picture: Picture, ticket: LandTicket, found: Found) -> Landed:
+        """Land every change that waits, mine among them, in one swap."""
+        errand = self.errand
+        target = errand.request.target
+        tip = picture.refs.get(target.ref)
+        if tip is not None:
+            errand.fetch([tip])
+        if tip is None or not ticket.ticket.is_combinable:
+            return self._land_alone(picture, ticket, found)
+        combiner = Combiner(errand.remote, errand.change, target.lock, target.branch, errand.request.holder)
+        batch = combiner.gather(picture, tip, ticket.name, ticket.prepared, errand.deadline)
+        edits, objects = combiner.edits(batch, picture)
+        prepared = combiner.prepared(batch)
+        errand.before_swap(prepared, ticket)
+        if prepared.commits:
+            plan, _ = fenced_plan(
+                errand.remote,
+                errand.change,
+                target,
+                prepared,
+                found,
+                errand.request.holder,
+                landed=batch.landed,
+                present=tuple(errand.present),
+                tickets=edits,
+                ticket_objects=objects,
+            )
+        else:
+            # Nothing to land: the verdicts alone are written, each at its ticket's own tip.
+            plan = Plan(tuple(edits), tuple(objects))
+        swapper = Swapper(errand.remote)
+        outcome = swapper.carry(plan, errand.deadline)
+        if not isinstance(outcome, Applied):
+            errand.give_up_or_repeat(outcome, swapper)
+        own = batch.verdict_of(ticket.name)
+        assert own is not None
+        return self._end(own.verdict, ticket, How.QUEUED, tip)
+
+    def _land_alone(self, picture: Picture, ticket: LandTicket, found: Found) -> Landed:
+        """Land only my own change from the head of the queue: one that others may not land for me."""
+        errand = self.errand
+        prepared = errand.prepare(picture)
+        verdict = Verdict(VerdictKind.LANDED, by=errand.request.holder.label, commits=prepared.commits)
+        objects = ticket.verdict_objects(verdict)
+        edit = RefEdit(ticket.ref, At(ticket.tip), objects[0].oid, Role.TICKET)
+        plan, _ = fenced_plan(
+            errand.remote,
+            errand.change,
+            errand.request.target,
+            prepared,
+            found,
+            errand.request.holder,
+            tags=errand.request.tags,
+            present=tuple(errand.present),
+            tickets=(edit, *swept(errand.remote, picture)),
+            ticket_objects=objects,
+        )
+        landed = errand.send(plan, prepared, How.QUEUED, ticket)
+        self.ticket = None
+        return landed
+
+    def _take(self, verdict: Verdict | None, ticket: LandTicket) -> Landed:
+        """Act on my ticket's verdict; None: it was swept after we slept past its life, so only the branch can tell."""
+        if verdict is None:
+            copies = self._copies_in_branch(ticket)
+            verdict = Verdict(VerdictKind.LANDED, commits=copies) if copies else None
+        if verdict is None or verdict.kind not in {VerdictKind.LANDED, VerdictKind.CONFLICT}:
+            self.ticket = None
+            self.is_self_only = verdict is not None and verdict.kind is VerdictKind.SET_ASIDE
+            raise NotYet(0.0)
+        if verdict.kind is VerdictKind.LANDED and not self._is_shown(verdict, ticket):
+            # A claim that the branch does not bear out is no landing: the change is posted anew.
+            self.ticket = None
+            raise NotYet(self.errand.remote.system.entropy.uniform(0.5, 1.0))
+        return self._end(verdict, ticket, How.COMBINED, ticket.prepared.tip)
+
+    def _end(self, verdict: Verdict, ticket: LandTicket, how: How, base: Oid | None) -> Landed:
+        """Return the landing that a proved verdict names; raise for a conflict or a change that was set aside."""
+        self.ticket = None
+        if verdict.kind is VerdictKind.CONFLICT:
+            raise ConflictError(verdict.why, fields={"conflicts": list(verdict.conflicts)})
+        if verdict.kind is not VerdictKind.LANDED:
+            self.is_self_only = True
+            raise NotYet(0.0)
+        head = verdict.commits[-1] if verdict.commits else (base or ticket.prepared.head)
+        return Landed(
+            how,
+            head,
+            base,
+            verdict.commits,
+            verdict.conflicts,
+            waited_s=self.errand.waited_s,
+            attempts=self.errand.attempts,
+        )
+
+    def _is_shown(self, verdict: Verdict, ticket: LandTicket) -> bool:
+        """Tell whether the branch, read in a new request, holds the commits that a verdict names."""
+        return not verdict.commits or self._is_in_branch(verdict.commits[-1], ticket.prepared.tip)
+
+    def _is_in_branch(self, commit: Oid, base: Oid | None) -> bool:
+        errand = self.errand
+        tip = errand.remote.list([errand.request.target.ref], errand.deadline).refs.get(errand.request.target.ref)
+        if tip is None:
+            return False
+        return reading(
+            errand.remote.system,
+            lambda: errand.change.contains(errand.remote.store, commit, tip, base),
+            errand.deadline,
+        )
+
+    def _copies_in_branch(self, ticket: LandTicket) -> tuple[Oid, ...]:
+        errand = self.errand
+        tip = errand.remote.list([errand.request.target.ref], errand.deadline).refs.get(errand.request.target.ref)
+        if tip is None:
+            return ()
+        return reading(
+            errand.remote.system,
+            lambda: errand.change.find_copies(errand.remote.store, ticket.prepared, tip),
+            errand.deadline,
+        )
+
+    def settle(self, error: BaseException) -> Landed | None:
+        """End a posted change before giving up for ``error``: None once it is withdrawn, else the landing it became.
+
+        Raises OutcomeUnknownError when neither can be shown, whatever ``error`` was.
+        """
+        ticket = self.ticket
+        if ticket is None:
+            return None
+        self.errand.deadline = Deadline.after(self.errand.remote.system, WITHDRAW_BUDGET_S)
+        try:
+            verdict = ticket.withdraw(self.errand.deadline)
+            if verdict is None or verdict.kind is not VerdictKind.LANDED:
+                self.ticket = None
+                return None
+            if not self._is_shown(verdict, ticket):
+                self.ticket = None
+                error.add_note("another runner claimed to have landed this change, but the branch does not show it")
+                return None
+            return self._end(verdict, ticket, How.COMBINED, ticket.prepared.tip)
+        except (RemoteError, LandingError, GitrefLockError) as failure:
+            raise OutcomeUnknownError(
+                f"the change was posted and may still be landed by another runner: {failure}",
+                hint=self.errand.check,
+                fields={"ticket": ticket.ref, "commit": ticket.prepared.head},
+            ) from error
+
+
+def _is_combinable(entry: Entry) -> bool:
+    return entry.ticket is not None and entry.ticket.kind is Kind.LAND and entry.ticket.is_combinable

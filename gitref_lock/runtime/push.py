@@ -1,0 +1,221 @@
+"""Landing a change: one optimistic swap, then the queue, where whoever is at the head lands everybody's change.
+
+Nothing visible in the clone moves before the landing is proved; a wait that ends leaves the change either landed or
+withdrawn (docs/protocol.md, section 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gitref_lock.core.machine import Stance
+from gitref_lock.core.names import Oid, RefName
+from gitref_lock.core.queue import in_service_order
+from gitref_lock.core.record import Event
+from gitref_lock.core.refs import Applied, RefusalKind, Refused, Superseded, Unknown
+from gitref_lock.core.timing import LeaseTiming
+from gitref_lock.errors import ConfigurationError, Interrupted
+from gitref_lock.landing.change import Change, Prepared
+from gitref_lock.ports import StoredCommit
+from gitref_lock.runtime.acquire import Acquirer, AcquireRequest
+from gitref_lock.runtime.combine import swept
+from gitref_lock.runtime.deadline import Deadline
+from gitref_lock.runtime.errand import OPEN, BeforeSwap, Errand, How, Landed, PushRequest, no_journal
+from gitref_lock.runtime.failures import swap_failure
+from gitref_lock.runtime.landing_plan import fenced_plan, unfenced_plan
+from gitref_lock.runtime.landing_queue import LandingQueue
+from gitref_lock.runtime.lease import Lease
+from gitref_lock.runtime.remote import Picture, Remote
+from gitref_lock.runtime.retry import NotYet, poll
+from gitref_lock.runtime.swapper import Swapper, plan_for_locks
+from gitref_lock.runtime.waiting import Listener, Place, no_listener
+from gitref_lock.runtime.writing import Found, created
+
+UNFENCED_TTL_S = 120.0
+_RELEASE_BUDGET_S = 5.0
+
+
+@dataclass(slots=True)
+class Pusher:
+    """One push, from the first look to the proof."""
+
+    errand: Errand
+    queue: LandingQueue
+    _tried: bool = False
+    _unfenced: Lease | None = field(default=None)
+
+    @classmethod
+    def of(
+        cls,
+        remote: Remote,
+        change: Change,
+        request: PushRequest,
+        deadline: Deadline,
+        *,
+        listener: Listener = no_listener,
+        before_swap: BeforeSwap = no_journal,
+    ) -> Pusher:
+        """Return the push of ``change`` that ``request`` asks for."""
+        place = Place(remote, (request.target.lock,), request.holder, request.priority, request.queue)
+        started_s = remote.system.clock.monotonic()
+        errand = Errand(remote, change, request, deadline, place, started_s, listener, before_swap)
+        return cls(errand, LandingQueue(errand))
+
+    def run(self) -> Landed:
+        """Return the proved landing, or raise; afterwards the change is in the branch exactly if this returned.
+
+        OutcomeUnknownError alone leaves that open, and says how to find out.
+        """
+        system = self.errand.remote.system
+        try:
+            return poll(system, self._attempt, Deadline(system.clock))
+        except (Exception, Interrupted) as error:
+            landed = self.queue.settle(error)
+            if landed is not None:
+                return landed
+            raise
+        finally:
+            if self._unfenced is not None:
+                self._unfenced.release(Deadline.after(system, _RELEASE_BUDGET_S))
+
+    def _attempt(self) -> Landed:
+        errand, request = self.errand, self.errand.request
+        errand.attempts += 1
+        picture = self._look()
+        errand.start_waiting(picture)
+        if self.queue.ticket is not None:
+            return self.queue.attend(picture, self.queue.ticket)
+        lease = request.lease or self._unfenced
+        found = errand.found(picture, lease)
+        prepared = errand.prepare(picture)
+        if prepared.is_landed_already and not request.tags:
+            return errand.landed(How.ALREADY, prepared)
+        if found.stance is Stance.ABSENT:
+            return self._create_lock(prepared)
+        if not errand.remote.server(errand.deadline).atomic:
+            return self._land_unfenced(prepared, found, lease)
+        if lease is not None and found.stance is Stance.MINE:
+            return self._land_leased(prepared, found, lease)
+        if request.emergency:
+            return self._land_at_once(prepared, found, How.EMERGENCY, picture)
+        if found.stance in OPEN and not self._tried and not self._is_contended(picture, found):
+            self._tried = True
+            return self._land_at_once(prepared, found, How.FAST, picture)
+        return self.queue.post(picture, prepared)
+
+    def _look(self) -> Picture:
+        errand = self.errand
+        ticket = self.queue.ticket
+        return errand.remote.look(
+            [errand.request.target.lock],
+            errand.deadline,
+            extra=[errand.request.target.ref],
+            stop_at=ticket.name if ticket is not None else None,
+            prefetch=self._prefetch if ticket is None else None,
+        )
+
+    def _prefetch(self, refs: Mapping[RefName, Oid], unread: Sequence[Oid]) -> Iterable[StoredCommit]:
+        """Fetch the branch's tip, and the lock's state with it: one request for both."""
+        errand = self.errand
+        tip = refs.get(errand.request.target.ref)
+        if tip is None or errand.change.holds(tip):
+            return ()
+        lock_tip = refs.get(errand.remote.namespace.lock_ref(errand.request.target.lock))
+        along = [oid for oid in unread if oid == lock_tip]
+        errand.fetch([tip, *along])
+        return [commit for oid in along if (commit := errand.change.stored(oid)) is not None]
+
+    def _is_contended(self, picture: Picture, found: Found) -> bool:
+        assert found.state is not None
+        if in_service_order(picture.queues[found.name]):
+            return True
+        return self.errand.request.is_combinable and found.state.ring.foresees_burst()
+
+    def _create_lock(self, prepared: Prepared) -> Landed:
+        """Create the free lock by itself, once in its life, and look again; degrade where the host forbids it."""
+        errand = self.errand
+        target, what = errand.request.target, f"creating the lock {errand.request.target.lock}"
+        server = errand.remote.server(errand.deadline)
+        plan = plan_for_locks(errand.remote, [created(errand.remote, target.lock, errand.request.holder, server)])
+        swapper = Swapper(errand.remote)
+        outcome = swapper.carry(plan, errand.deadline)
+        if swapper.interrupted is not None:
+            raise swapper.interrupted
+        if isinstance(outcome, Refused) and outcome.kind in {RefusalKind.NAMESPACE, RefusalKind.POLICY}:
+            if errand.request.require_fence or not errand.request.may_degrade:
+                raise swap_failure(outcome, what, errand.check)
+            return errand.send(unfenced_plan(errand.remote, errand.change, target, prepared), prepared, How.DEGRADED)
+        # A free lock that was created late or by somebody else is as good as ours.
+        if isinstance(outcome, Applied | Superseded) or (isinstance(outcome, Unknown) and not outcome.nothing_sent):
+            raise NotYet(0.0)
+        raise swap_failure(outcome, what, errand.check)
+
+    def _land_at_once(self, prepared: Prepared, found: Found, how: How, picture: Picture) -> Landed:
+        errand = self.errand
+        plan, _ = fenced_plan(
+            errand.remote,
+            errand.change,
+            errand.request.target,
+            prepared,
+            found,
+            errand.request.holder,
+            reason=errand.request.emergency,
+            tags=errand.request.tags,
+            present=tuple(errand.present),
+            tickets=swept(errand.remote, picture),
+        )
+        return errand.send(plan, prepared, how)
+
+    def _land_leased(self, prepared: Prepared, found: Found, lease: Lease) -> Landed:
+        """Land under a lease that is held already; it is released by the same swap unless it is to be kept."""
+        errand, keep = self.errand, self.errand.request.keep
+        with lease.queue:
+            plan, fence = fenced_plan(
+                errand.remote,
+                errand.change,
+                errand.request.target,
+                prepared,
+                found,
+                errand.request.holder,
+                event=Event.LAND_KEEP if keep else Event.LAND,
+                ttl_s=lease.timing.ttl_s if keep else 0.0,
+                tags=errand.request.tags,
+                present=tuple(errand.present),
+            )
+            sent = errand.remote.clock_reading()
+            landed = errand.send(plan, prepared, How.LEASED)
+            lease.states[fence.name] = fence.after.state
+            if keep:
+                lease.sent = sent
+            else:
+                lease.lose("the landing released it")
+            return landed
+
+    def _land_unfenced(self, prepared: Prepared, found: Found, lease: Lease | None) -> Landed:
+        """Land on a server that cannot apply several refs as one: under a lease, by the branch's own old value.
+
+        Nothing is sent in the last margin of the lease; a copy that is applied later meets the branch's old value.
+        """
+        errand = self.errand
+        if errand.request.require_fence:
+            raise ConfigurationError(
+                "the server cannot apply branch and lock as one, and a fence is required",
+                code="no-atomic",
+                hint="without --require-fence the push lands under a lease that the server does not check",
+            )
+        if lease is None or found.stance is not Stance.MINE:
+            request = AcquireRequest(
+                (errand.request.target.lock,),
+                errand.request.holder,
+                LeaseTiming.for_ttl(UNFENCED_TTL_S),
+                errand.wait.remaining_s(),
+                errand.request.priority,
+                queue=errand.request.queue,
+            )
+            self._unfenced = Acquirer(errand.remote, request, errand.deadline, errand.listener).run()
+            raise NotYet(0.0)
+        lease.check()
+        return errand.send(
+            unfenced_plan(errand.remote, errand.change, errand.request.target, prepared), prepared, How.UNFENCED
+        )
