@@ -128,7 +128,7 @@ def test_a_server_that_demands_a_credential_gets_it(site: Site, way: Callable[[S
 
 def test_a_wrong_header_is_not_helped_out_by_a_credential(site: Site) -> None:
     """With a refused header nothing else is sent, and the error shows no secret."""
-    site.configure(f"[http]\nextraheader = {HEADER.replace('basic ', 'basic AAAA')}\n")
+    site.configure(f"[http]\nextraheader = {HEADER.replace('Basic ', 'Basic AAAA')}\n")
     helper(site)
     with pytest.raises(RemoteError) as caught:
         site.read_refs()
