@@ -441,3 +441,11 @@ def test_what_any_writer_makes_of_any_state_is_readable(
         made.record.expires_at,
     )
     assert Ring.decode(made.objects[3].data).lines[-1].nonce == nonce
+
+
+def test_a_ring_that_claims_the_highest_generation_is_an_error_too() -> None:
+    """Garbage with a forged last line cannot be broken to a generation that a later reader would refuse."""
+    ring = Ring((HistoryLine(Event.ACQUIRE, MAX_GENERATION, Nonce("9" * 24), ACQUIRED),))
+    state = LockState(TIP, UnreadableRecord(NAME, "not JSON"), ring)
+    with pytest.raises(MalformedError, match="generation"):
+        step(NAME, state, Stance.OTHER, Event.BREAK, WRITE)

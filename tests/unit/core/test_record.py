@@ -344,3 +344,12 @@ def test_a_lock_name_from_a_record_is_checked_like_any_other() -> None:
     """An invalid name is the same one error as other damage."""
     with pytest.raises(MalformedError, match="'a b'"):
         lock_name_of("a b")
+
+
+@pytest.mark.parametrize("record", [FREE, replace(HELD, extra={})])
+def test_a_name_that_no_check_has_seen_cannot_make_the_writer_loop(record: LockRecord) -> None:
+    """When nothing is left to cut the record is written as it is, without the texts that could be spared."""
+    unchecked = LockName("n" * 2000)
+    data = replace(record, lock=unchecked, server=HELD.server, tool="t").encode()
+    value = json.loads(data)
+    assert (value["lock"], value["tool"], "server" in value) == (unchecked, "", False)
