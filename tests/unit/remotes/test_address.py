@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitref_lock.remotes.address import Address, parse_address
@@ -86,6 +86,7 @@ def test_what_cannot_be_used_is_a_typed_error(text: str, code: str) -> None:
     assert caught.value.code == code
 
 
+@settings(deadline=None)
 @given(
     user=st.text(st.characters(min_codepoint=33, max_codepoint=0x17F), max_size=8),
     password=st.text(st.characters(min_codepoint=32, max_codepoint=0x17F, exclude_categories=["Cc"]), min_size=4),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gitref_lock.remotes import gitconfig
 from gitref_lock.remotes.gitconfig import RemoteConfigError
+from gitref_lock.remotes.repository import find_repository
 
 
 class Desk:
@@ -319,6 +320,43 @@ def test_conditional_includes_hold_when_git_says_so(desk: Desk, condition: str, 
     where = root / "link" if via_link else desk.repo
     desk.environ["PWD"] = str(where)
     assert desk.we_list(where / ".git") == desk.git_lists(where)
+
+
+PATTERNS = st.lists(
+    st.sampled_from(
+        ["a", "b", "ab", "/", "/", "*", "**", "?", "[ab]", "[!a]", "[^b]", "[a-b]", "[]a]", "[", "\\\\*", "[[:alpha:]]"]
+    ),
+    min_size=1,
+    max_size=7,
+).map("".join)
+BRANCHES = st.sampled_from(["a", "b", "ab", "a/b", "a/ab", "a/b/ab", "b/a/b/a", "ab/b", "c", "a/c/b", "]"])
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pattern=PATTERNS, branch=BRANCHES)
+def test_any_pattern_matches_what_git_matches(desk: Desk, pattern: str, branch: str) -> None:
+    """Stars, double stars, brackets, escapes and broken patterns select the branches they select in git."""
+    (desk.repo / ".git/HEAD").write_text(f"ref: refs/heads/{branch}\n", "utf-8")
+    extra = desk.home / "extra"
+    extra.write_text("[x]\nv = included\n", "utf-8")
+    (desk.home / ".gitconfig").write_text(f'[includeIf "onbranch:{pattern}"]\npath = {extra}\n', "utf-8")
+    assert desk.we_list() == desk.git_lists()
+
+
+def test_a_condition_may_name_the_way_the_user_came(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside a folder entered through a symbolic link, the link's name counts as the repository's name too."""
+    (desk.repo / "sub").mkdir()
+    link = desk.repo.parent / "link"
+    link.symlink_to(desk.repo)
+    desk.add("[x]\nv = included\n", desk.home / "extra")
+    desk.add(f'[includeIf "gitdir:{link}/"]\npath = {desk.home / "extra"}\n', desk.home / ".gitconfig")
+    monkeypatch.chdir(link)
+    desk.environ["PWD"] = str(link)
+    found = find_repository(Path.cwd(), desk.environ)
+    assert found is not None
+    listed = as_git_lists(gitconfig.load(found.git_dir, found.common_dir, found.work_tree, desk.environ))
+    assert listed == desk.git_lists(link)
+    assert ("global", "x.v", "included") in listed
 
 
 def test_checkouts_credential_files_apply_in_linked_worktrees(desk: Desk) -> None:

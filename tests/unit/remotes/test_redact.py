@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitref_lock.remotes.redact import redact
@@ -17,6 +17,7 @@ PLACES = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(secret=SECRETS, place=PLACES)
 def test_a_secret_in_an_address_never_survives(secret: str, place: str) -> None:
     """An encoded secret is gone wherever an address may carry it."""
@@ -24,6 +25,7 @@ def test_a_secret_in_an_address_never_survives(secret: str, place: str) -> None:
     assert encoded not in redact(place.format(encoded))
 
 
+@settings(deadline=None)
 @given(secret=st.text(st.sampled_from("abcXYZ019/@:?#%+=_-"), min_size=6).filter(lambda s: not s[:1].isdigit()))
 def test_a_secret_pasted_without_encoding_never_survives(secret: str) -> None:
     """A password with slashes and @ in it is gone as well, although the address is then no proper one."""
@@ -32,6 +34,7 @@ def test_a_secret_pasted_without_encoding_never_survives(secret: str) -> None:
     assert "h.example/r" in shown
 
 
+@settings(deadline=None)
 @given(
     secret=SECRETS.filter(lambda s: not set(s) & set("'\"")), name=st.sampled_from(["Authorization", "PRIVATE-TOKEN"])
 )
