@@ -83,9 +83,9 @@ class Combiner:
     branch: str
     holder: Holder
 
-    def candidates(self, picture: Picture, mine: TicketName) -> list[Entry]:
+    def candidates(self, entries: Sequence[Entry], mine: TicketName) -> list[Entry]:
         """Return the land tickets to take, in service order: mine always, others while they are not expired."""
-        queue = in_service_order(picture.queues[self.lock])
+        queue = in_service_order(entries)
         now_at = self.remote.instants().now_at
         taken: list[Entry] = []
         for entry in queue:
@@ -99,10 +99,8 @@ class Combiner:
 
     def gather(self, picture: Picture, tip: Oid, mine: TicketName, own: Prepared, deadline: Deadline) -> Batch:
         """Fetch the waiting changes in one request, replay them on ``tip``, and return the batch."""
-        entries = self.candidates(picture, mine)
-        self._fetch([entry for entry in entries if entry.name != mine], tip, deadline)
         batch = Batch(tip, tip)
-        for entry in entries:
+        for entry in self.candidates(self._read(picture, mine, tip, deadline), mine):
             assert entry.ticket is not None
             commits = self._commits(entry, entry.ticket, mine, own)
             if isinstance(commits, Verdict):
@@ -110,6 +108,16 @@ class Combiner:
             else:
                 self._land(batch, entry, entry.ticket, commits, is_mine=entry.name == mine)
         return batch
+
+    def _read(self, picture: Picture, mine: TicketName, tip: Oid, deadline: Deadline) -> list[Entry]:
+        """Return the live entries of the queue with their tickets, fetched together with the changes they carry."""
+        queue = in_service_order(picture.queues[self.lock])
+        others = [entry for entry in queue if entry.name != mine and _may_carry_a_change(entry)][
+            : MAX_BATCH + MAX_SWEPT
+        ]
+        self._fetch(others, tip, deadline)
+        self.remote.remember(commit for entry in others if (commit := self.change.stored(entry.tip)) is not None)
+        return [self.remote.read_again(entry) for entry in queue]
 
     def _fetch(self, entries: Sequence[Entry], tip: Oid, deadline: Deadline) -> None:
         """Fetch all tickets at once; when the server cannot serve one, each by itself, so that one harms no other."""
@@ -222,6 +230,11 @@ class Combiner:
             edits.append(RefEdit(ref, At(member.entry.tip), made[0].oid, Role.TICKET))
             objects.extend(made)
         return [*edits, *swept(self.remote, picture)], objects
+
+
+def _may_carry_a_change(entry: Entry) -> bool:
+    """Tell whether a ticket is one to land for its owner, or not yet read."""
+    return entry.ticket is None or (entry.ticket.kind is Kind.LAND and entry.ticket.is_combinable)
 
 
 def swept(remote: Remote, picture: Picture) -> list[RefEdit]:

@@ -146,7 +146,9 @@ class Pusher:
             if errand.request.require_fence or not errand.request.may_degrade:
                 raise swap_failure(outcome, what, errand.check)
             return errand.send(unfenced_plan(errand.remote, errand.change, target, prepared), prepared, How.DEGRADED)
-        # A free lock that was created late or by somebody else is as good as ours.
+        # A free lock that was created late or by somebody else is as good as ours; that somebody was faster foretells
+        # that a try for the fast path would lose too.
+        self._tried = self._tried or isinstance(outcome, Superseded)
         if isinstance(outcome, Applied | Superseded) or (isinstance(outcome, Unknown) and not outcome.nothing_sent):
             raise NotYet(0.0)
         raise swap_failure(outcome, what, errand.check)

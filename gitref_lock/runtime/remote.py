@@ -124,9 +124,13 @@ class Remote:
         """Keep commits that were read in another way, so that they are not fetched again."""
         self._states.update((commit.oid, commit) for commit in commits)
 
-    def knows(self, oid: Oid) -> bool:
-        """Tell whether this commit was read before."""
-        return oid in self._states
+    def read_again(self, entry: Entry) -> Entry:
+        """Return the entry with its ticket, where the ticket was read after the listing."""
+        return (
+            entry
+            if entry.ticket is not None
+            else Entry(entry.name, entry.tip, _ticket(entry.name, self._states.get(entry.tip)))
+        )
 
     def _picture(
         self,
