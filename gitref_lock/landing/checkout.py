@@ -130,6 +130,7 @@ class Checkout:
         """Wrap an open repository; use ``open`` instead."""
         self._repo = repo
         self.environ = dict(environ)
+        self._index: tuple[tuple[int, ...], IndexFile] | None = None
         self.git_dir = Path(os.path.realpath(repo.controldir()))
         self.common_dir = Path(os.path.realpath(repo.commondir()))
         self.work_tree = Path(os.path.realpath(repo.path))
@@ -320,8 +321,18 @@ class Checkout:
     # state
 
     def read_index(self) -> IndexFile:
-        """Read the index afresh; raise UnreadableIndexError for a split, sparse or damaged one."""
-        return read_index(self.index_path)
+        """Return the index as it is now; raise UnreadableIndexError for a split, sparse or damaged one.
+
+        It is parsed once for each state of the file: every writer of an index replaces it by rename.
+        """
+        try:
+            st = self.index_path.stat()
+        except FileNotFoundError:
+            return read_index(self.index_path)
+        state = (st.st_ino, st.st_mtime_ns, st.st_ctime_ns, st.st_size)
+        if self._index is None or self._index[0] != state:
+            self._index = (state, read_index(self.index_path))
+        return self._index[1]
 
     def operation_in_progress(self) -> str | None:
         """Name the operation that git itself has left half done, None when there is none."""

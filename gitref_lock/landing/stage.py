@@ -27,8 +27,8 @@ from gitref_lock.landing.ignore import Ignores
 from gitref_lock.landing.index_diff import Difference, diff_index
 from gitref_lock.landing.index_file import UNKNOWN_STAT, Entry, UnreadableIndexError, stat_data
 from gitref_lock.landing.index_patch import new_entry
-from gitref_lock.landing.staged import Selection, Staged
-from gitref_lock.landing.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK, TreeEntry, apply_changes, change, lookup
+from gitref_lock.landing.staged import Selection, Staged, assemble
+from gitref_lock.landing.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK, TreeEntry, change, lookup
 from gitref_lock.landing.worktree import WorkTree, is_repository
 
 
@@ -203,7 +203,7 @@ class _InProcess:
 
     def _take_named(self) -> None:
         """Add the untracked files that the PATHs mean, and paths whose removal is staged already."""
-        folders: list[bytes] = []
+        folders: list[bytes] = [] if self._specs.includes else [b""]
         single = scan.UntrackedScan(self._index, self._files, self._ignores, self._specs)
         for spec in self._specs.includes:
             name = spec.match.rstrip(b"/")
@@ -304,11 +304,7 @@ class _InProcess:
                 old = None
             if old != self._wanted[path]:
                 changes.append(change(path, old, self._wanted[path]))
-        built = apply_changes(store, self._tree, [(item.path, item.new) for item in changes])
-        blobs = tuple(item.new_id for item in changes if item.new_id is not None and item.new_mode != GITLINK)
-        return Staged(
-            self._base, built.tree, tuple(changes), (*blobs, *built.new_trees), dict(self._entries), self._selection
-        )
+        return assemble(self._checkout, self._base, tuple(changes), dict(self._entries), self._selection)
 
 
 def _ignored(name: bytes) -> PathspecError:

@@ -14,14 +14,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gitref_lock.core.names import Oid
 from gitref_lock.landing import scan
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.errors import LandingError, PathspecError, StagingError, UnfinishedOperationError
 from gitref_lock.landing.index_file import UNKNOWN_STAT, Entry, UnreadableIndexError, read_index
 from gitref_lock.landing.index_patch import new_entry
-from gitref_lock.landing.staged import Selection, Staged
-from gitref_lock.landing.trees import GITLINK, PathChange, TreeEntry, apply_changes, change
+from gitref_lock.landing.staged import Selection, Staged, assemble
+from gitref_lock.landing.trees import GITLINK, PathChange, TreeEntry, change
 
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _REFUSALS: tuple[tuple[str, str, type[LandingError]], ...] = (
@@ -31,7 +30,7 @@ _REFUSALS: tuple[tuple[str, str, type[LandingError]], ...] = (
     ("outside of your sparse-checkout", "outside-sparse-checkout", PathspecError),
     ("is outside repository", "path-outside", PathspecError),
     ("Invalid pathspec magic", "bad-pathspec", PathspecError),
-    ("unsupported magic", "bad-pathspec", PathspecError),
+    ("magic not supported", "bad-pathspec", PathspecError),
     ("does not have a commit checked out", "embedded-repository", StagingError),
     ("unmerged", "unmerged-paths", UnfinishedOperationError),
 )
@@ -154,18 +153,12 @@ class _GitStager:
         chosen: Mapping[bytes, PathChange],
         selection: Selection,
     ) -> Staged:
-        store = self._checkout.store
         changes = tuple(chosen[path] for path in sorted(chosen))
-        tree = self._checkout.tree_of(self._base)
-        built = apply_changes(store, tree.encode() if tree else None, [(item.path, item.new) for item in changes])
-        blobs = tuple(item.new_id for item in changes if item.new_id is not None and item.new_mode != GITLINK)
         entries: dict[bytes, Entry | None] = {}
         if selection is not Selection.STAGED:
             touched = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
             entries = self._entries(touched, before, after)
-        return Staged(
-            self._base, built.tree, changes, (*blobs, *built.new_trees), entries, selection, through_git=self._reason
-        )
+        return assemble(self._checkout, self._base, changes, entries, selection, self._reason)
 
     def _entries(
         self, touched: set[bytes], before: Mapping[bytes, PathChange], after: Mapping[bytes, PathChange]
@@ -203,10 +196,3 @@ def _refusal(words: bytes) -> LandingError:
         if fragment in said:
             return kind(code, summary, "nothing was pushed")
     return StagingError("git-refused", f"git could not stage this: {summary}", "nothing was pushed")
-
-
-def differences_of(checkout: Checkout, index: Path, base: Oid | None) -> Mapping[bytes, PathChange]:
-    """Return what the index file ``index`` holds beside the commit ``base``, as git reads it."""
-    stager = _GitStager(checkout, index, "an index that only git reads")
-    stager._base = base  # noqa: SLF001 - one module, one class
-    return stager._differences([])  # noqa: SLF001 - one module, one class

@@ -7,12 +7,13 @@ Staging writes objects only. Refs, index and files stay as they are until the la
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from gitref_lock.core.names import Oid
+from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.index_file import Entry
-from gitref_lock.landing.trees import PathChange
+from gitref_lock.landing.trees import GITLINK, PathChange, TreeEntry, apply_changes, change, lookup
 
 
 class Selection(Enum):
@@ -47,3 +48,36 @@ class Staged:
     def is_empty(self) -> bool:
         """Whether there is nothing to commit."""
         return not self.changes
+
+
+def assemble(
+    checkout: Checkout,
+    base: Oid | None,
+    changes: tuple[PathChange, ...],
+    entries: Mapping[bytes, Entry | None],
+    selection: Selection,
+    through_git: str | None = None,
+) -> Staged:
+    """Build the tree of ``changes`` on ``base`` and return the whole staging; the blobs must be stored already."""
+    tree = checkout.tree_of(base)
+    built = apply_changes(checkout.store, tree.encode() if tree else None, [(item.path, item.new) for item in changes])
+    blobs = tuple(item.new_id for item in changes if item.new_id is not None and item.new_mode != GITLINK)
+    return Staged(base, built.tree, changes, (*blobs, *built.new_trees), entries, selection, through_git)
+
+
+def restaged(
+    checkout: Checkout,
+    staged: Staged,
+    wanted: Mapping[bytes, TreeEntry | None],
+    entries: Mapping[bytes, Entry | None],
+) -> Staged:
+    """Return ``staged`` with other content: exactly the paths of ``wanted`` (None: removed)."""
+    tree = checkout.tree_of(staged.base)
+    changes = []
+    for path in sorted(wanted):
+        old = lookup(checkout.store, tree.encode() if tree else None, path)
+        old = None if old is None or old.mode == 0o040000 else old
+        if old != wanted[path]:
+            changes.append(change(path, old, wanted[path]))
+    fresh = assemble(checkout, staged.base, tuple(changes), entries, staged.selection)
+    return replace(fresh, through_git=staged.through_git)

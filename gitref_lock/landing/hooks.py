@@ -1,0 +1,166 @@
+"""Run the hooks that git-commit(1) and git-push(1) would run, with the environment they expect (githooks(5)).
+
+pre-commit sees the content that is to be committed in a temporary index and may add to it; commit-msg and
+prepare-commit-msg may rewrite the message; pre-push is where Git LFS uploads. A hook that is not executable is passed
+over, as git does.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gitref_lock.landing.checkout import Checkout
+from gitref_lock.landing.errors import HookError
+from gitref_lock.landing.index_diff import diff_index
+from gitref_lock.landing.index_file import UNKNOWN_STAT, Entry, IndexFile, UnreadableIndexError, read_index
+from gitref_lock.landing.index_patch import new_entry, patched, write_durably
+from gitref_lock.landing.staged import Staged, restaged
+from gitref_lock.landing.trees import TreeEntry
+from gitref_lock.remotes.gitconfig import expand_path
+
+
+class Hooks:
+    """The hooks of one checkout. ``said`` collects what they print, for people."""
+
+    def __init__(self, checkout: Checkout) -> None:
+        """Find the hooks' folder: core.hooksPath, else the one shared by all work trees."""
+        self._checkout = checkout
+        configured = checkout.setting("core", "hooksPath")
+        folder = Path(expand_path(configured, checkout.environ)) if configured else checkout.common_dir / "hooks"
+        self._folder = checkout.work_tree / folder
+        self.said: list[str] = []
+
+    def find(self, name: str) -> Path | None:
+        """Return the hook's program, None when there is none that can be run."""
+        path = self._folder / name
+        return path if path.is_file() and os.access(path, os.X_OK) else None
+
+    def run(
+        self, name: str, arguments: Sequence[str], extra: Mapping[str, str] | None = None, stdin: bytes | None = None
+    ) -> None:
+        """Run one hook if it exists; raise HookError with its words when it fails."""
+        program = self.find(name)
+        if program is None:
+            return
+        environment = {
+            **self._checkout.environ,
+            "GIT_DIR": str(self._checkout.git_dir),
+            "GIT_EDITOR": ":",
+            "GIT_PREFIX": os.fsdecode(self._checkout.prefix),
+            **(extra or {}),
+        }
+        done = _execute([str(program), *arguments], self._checkout.work_tree, environment, stdin)
+        words = done.stdout.decode("utf-8", "replace")
+        if words.strip():
+            self.said.append(words)
+        if done.returncode:
+            last = " / ".join(words.strip().splitlines()[-5:])
+            raise HookError(
+                "hook-failed",
+                f"the {name} hook exited with {done.returncode}{': ' + last if last else ''}",
+                "nothing was pushed; correct what the hook found, or pass --no-verify where it may be skipped",
+            )
+
+    def pre_commit(self, staged: Staged) -> Staged:
+        """Run pre-commit on what is to be committed; return the staging with what the hook added."""
+        if self.find("pre-commit") is None:
+            return staged
+        with tempfile.TemporaryDirectory(dir=self._checkout.private_dir, prefix="hook-") as folder:
+            index = Path(folder) / "index"
+            content = self._index_to_commit(staged, index)
+            self.run("pre-commit", (), {"GIT_INDEX_FILE": str(index)})
+            if index.read_bytes() == content:
+                return staged
+            return self._after_hook(staged, index)
+
+    def _index_to_commit(self, staged: Staged, target: Path) -> bytes:
+        """Write the index that holds exactly what is to be committed."""
+        try:
+            index = self._checkout.read_index()
+        except UnreadableIndexError as error:
+            raise HookError(
+                "hook-needs-plain-index",
+                f"{error}; a pre-commit hook cannot be shown what is to be committed",
+                "turn the split or sparse index off for this clone, or pass --no-verify",
+            ) from error
+        store = self._checkout.store
+        base = self._checkout.tree_of(staged.base)
+        edits: dict[bytes, Entry | None] = {}
+        # content staged for paths that are not part of this push is hidden from the hook
+        for path, difference in diff_index(store, index, base.encode() if base else None).items():
+            edits[path] = _entry(path, difference.head)
+        for item in staged.changes:
+            known = staged.index_entries.get(item.path) or index.find(item.path)
+            matches = known is not None and item.new == TreeEntry(known.mode, known.oid)
+            edits[item.path] = known if matches and known is not None else _entry(item.path, item.new)
+        content = patched(index, edits)
+        write_durably(target, content)
+        return content
+
+    def _after_hook(self, staged: Staged, path: Path) -> Staged:
+        base = self._checkout.tree_of(staged.base)
+        try:
+            index: IndexFile = read_index(path)
+        except UnreadableIndexError as error:
+            raise HookError("hook-needs-plain-index", f"the pre-commit hook left an index that {error}") from error
+        differences = diff_index(self._checkout.store, index, base.encode() if base else None)
+        wanted = {path: _tree_entry(item.entry) for path, item in differences.items()}
+        entries = dict(staged.index_entries)
+        before = {item.path: item.new for item in staged.changes}
+        for name in wanted.keys() | before.keys():
+            entry = index.find(name)
+            if wanted.get(name) != before.get(name) or name in entries:
+                entries[name] = entry
+        return restaged(self._checkout, staged, wanted, entries)
+
+    def message(self, message: str, *, is_verified: bool) -> str:
+        """Run prepare-commit-msg and, unless --no-verify was given, commit-msg; return the message they leave."""
+        if self.find("prepare-commit-msg") is None and self.find("commit-msg") is None:
+            return message
+        with tempfile.TemporaryDirectory(dir=self._checkout.private_dir, prefix="hook-") as folder:
+            path = Path(folder) / "COMMIT_EDITMSG"
+            path.write_text(message, encoding="utf-8", errors="surrogateescape")
+            self.run("prepare-commit-msg", (str(path), "message"))
+            if is_verified:
+                self.run("commit-msg", (str(path),))
+            return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+    def pre_push(self, remote: str, url: str, updates: Sequence[tuple[str, str, str, str]]) -> None:
+        """Run pre-push; ``updates`` are (local ref, local id, remote ref, remote id)."""
+        lines = "".join(" ".join(update) + "\n" for update in updates)
+        self.run("pre-push", (remote, url), stdin=lines.encode("utf-8", "surrogateescape"))
+
+
+def _execute(
+    command: list[str], folder: Path, environment: Mapping[str, str], stdin: bytes | None
+) -> subprocess.CompletedProcess[bytes]:
+    def start(words: list[str]) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            words,
+            cwd=folder,
+            env=dict(environment),
+            input=stdin or b"",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+
+    try:
+        return start(command)
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise HookError("hook-failed", f"{command[0]} cannot be run: {error.strerror}") from error
+        return start(["sh", *command])  # a script without a first line, which a shell would run
+
+
+def _entry(path: bytes, entry: TreeEntry | None) -> Entry | None:
+    return None if entry is None else new_entry(path, entry.mode, entry.oid, UNKNOWN_STAT)
+
+
+def _tree_entry(entry: Entry | None) -> TreeEntry | None:
+    return None if entry is None else TreeEntry(entry.mode, entry.oid)
