@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dulwich.object_store import BaseObjectStore
 from dulwich.objects import ObjectID, ShaFile
@@ -76,8 +76,8 @@ class _TreeMerger:
         self._files = FileMerger(objects, policy)
         self._edits: dict[bytes, Entry | None] = {}
         self._done: set[bytes] = set()
-        self._resolutions: list[Resolution] = []
-        self._conflicts: list[Conflict] = []
+        self._resolutions: dict[bytes, Resolution] = {}
+        self._conflicts: dict[bytes, Conflict] = {}
         self._deferred: list[Deferred] = []
 
     def run(self) -> TreeMerge:
@@ -89,14 +89,29 @@ class _TreeMerger:
         if not self._conflicts and self._deferred:
             tree = self._run_deferred(tree)
         if self._conflicts:
-            return TreeMerge(None, (), tuple(sorted(self._conflicts, key=lambda item: item.path)))
+            return TreeMerge(None, (), tuple(self._conflicts[path] for path in sorted(self._conflicts)))
         self._objects.flush()
-        return TreeMerge(as_oid(tree), tuple(sorted(self._resolutions, key=lambda item: item.path)))
+        return TreeMerge(as_oid(tree), tuple(self._resolutions[path] for path in sorted(self._resolutions)))
+
+    def _report(self, resolution: Resolution) -> None:
+        """Note a resolution; a path that is decided twice has one, the last, with everything that was said of it."""
+        before = self._resolutions.get(resolution.path)
+        if before is not None:
+            resolution = replace(resolution, detail=before.detail + resolution.detail)
+        self._resolutions[resolution.path] = resolution
+
+    def _refuse(self, conflict: Conflict) -> None:
+        """Note a conflict; the first reason of a path counts."""
+        self._conflicts.setdefault(conflict.path, conflict)
 
     def _merge_renames(self) -> None:
         """Let each edit follow the file that the other side renamed; a rename that clashes is a conflict."""
         ours, theirs = self._ours, self._theirs
         for path in sorted(ours.renames.undecided | theirs.renames.undecided):
+            versions = (ours.changes.new.get(path), theirs.changes.new.get(path))
+            if versions == (None, None) and not self._policy.is_strict(path):
+                # Deleted by both: even if it was renamed, nothing of it is lost.
+                continue
             if path in ours.changes.new and path in theirs.changes.new:
                 self._settle_structure("cannot tell for sure whether it was renamed", path, [path])
         for source in sorted(ours.renames.pairs.keys() | theirs.renames.pairs.keys()):
@@ -140,11 +155,11 @@ class _TreeMerger:
         """Have one path decided and note what came of it."""
         answer = self._files.decide(question)
         if isinstance(answer, Conflict):
-            self._conflicts.append(answer)
+            self._refuse(answer)
             return
         self._edits[question.path] = answer.entry
         if answer.resolution is not None:
-            self._resolutions.append(answer.resolution)
+            self._report(answer.resolution)
         if answer.deferred is not None:
             self._deferred.append(answer.deferred)
 
@@ -156,14 +171,14 @@ class _TreeMerger:
         their_entry = next((theirs.new[name] for name in reversed(paths) if theirs.new.get(name)), None)
         side = self._policy.side(path)
         if side is None:
-            self._conflicts.append(Conflict(path, reason, _oid(our_entry), _oid(their_entry)))
+            self._refuse(Conflict(path, reason, _oid(our_entry), _oid(their_entry)))
             return
         if side == "ours":
             for name in paths:
                 if name in ours.new or name in theirs.new:
                     self._edits[name] = ours.new[name] if name in ours.new else theirs.old[name]
         result = our_entry if side == "ours" else their_entry
-        self._resolutions.append(Resolution(path, side, _oid(our_entry), _oid(their_entry), _oid(result), (reason,)))
+        self._report(Resolution(path, side, _oid(our_entry), _oid(their_entry), _oid(result), (reason,)))
 
     def _check_moved_dirs(self, mover: _Side, other: _Side, *, is_ours_moved: bool) -> None:
         """Find files that one side added to a directory which the other side moved away.
@@ -184,10 +199,10 @@ class _TreeMerger:
             ours, theirs = (None, entry) if is_ours_moved else (entry, None)
             reason = f"added to {home.decode(errors='backslashreplace')}/, which the other side moved"
             if self._policy.is_strict(path):
-                self._conflicts.append(Conflict(path, reason, _oid(ours), _oid(theirs)))
+                self._refuse(Conflict(path, reason, _oid(ours), _oid(theirs)))
             else:
                 side = "theirs" if is_ours_moved else "ours"
-                self._resolutions.append(Resolution(path, side, _oid(ours), _oid(theirs), _oid(entry), (reason,)))
+                self._report(Resolution(path, side, _oid(ours), _oid(theirs), _oid(entry), (reason,)))
 
     def _settle_clash(self, clash: Clash) -> Entry | None:
         """Choose between a file and a directory of one name."""
@@ -195,10 +210,10 @@ class _TreeMerger:
         reason = "a file on one side, a directory on the other"
         side = self._policy.side(clash.path)
         if side is None:
-            self._conflicts.append(Conflict(clash.path, reason, _oid(ours), _oid(theirs)))
+            self._refuse(Conflict(clash.path, reason, _oid(ours), _oid(theirs)))
             return clash.file
         chosen = ours if side == "ours" else theirs
-        self._resolutions.append(Resolution(clash.path, side, _oid(ours), _oid(theirs), _oid(chosen), (reason,)))
+        self._report(Resolution(clash.path, side, _oid(ours), _oid(theirs), _oid(chosen), (reason,)))
         return chosen
 
     def _entry_at(self, tree: ObjectID, path: bytes) -> Entry | None:
@@ -219,11 +234,11 @@ class _TreeMerger:
         for deferred in self._deferred:
             answer = deferred.run(tree.decode())
             if isinstance(answer, StrategyFailed):
-                self._conflicts.append(deferred.as_conflict(answer.reason))
+                self._refuse(deferred.as_conflict(answer.reason))
                 continue
             entry = deferred.as_entry(self._objects, answer)
             edits[deferred.question.path] = entry
-            self._resolutions.append(deferred.as_resolution(entry, answer))
+            self._report(deferred.as_resolution(entry, answer))
         return graft(self._objects, tree, Edits.of(edits), self._settle_clash)
 
 
