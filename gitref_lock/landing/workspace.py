@@ -1,0 +1,187 @@
+"""From a clone on disk to a change that can land: what is ours, with which policy, and in whose name.
+
+Everything here reads the clone and adds objects to it; refs, index and files stay as they are
+(docs/protocol.md, section 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from dulwich.object_store import DiskObjectStore
+from dulwich.objects import ObjectID, ShaFile
+
+from gitref_lock.core.names import InvalidNameError, Oid, oid
+from gitref_lock.landing.attributes import Attributes
+from gitref_lock.landing.change import Change
+from gitref_lock.landing.checkout import Checkout
+from gitref_lock.landing.commit import CommitWish, build_commit, draft
+from gitref_lock.landing.errors import LandingError
+from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, parents_of
+from gitref_lock.landing.hooks import Hooks
+from gitref_lock.landing.identity import signature
+from gitref_lock.landing.merge.policy import Policy
+from gitref_lock.landing.replay import Committer, Replayer
+from gitref_lock.landing.signing import sign_commit, wants_signature
+from gitref_lock.landing.stage import stage
+from gitref_lock.landing.staged import Staged
+from gitref_lock.landing.worktree import WorkTree
+
+_CI_COMMITS = (
+    "GITHUB_SHA",
+    "CI_COMMIT_SHA",
+    "BUILDKITE_COMMIT",
+    "CIRCLE_SHA1",
+    "GIT_COMMIT",
+    "BUILD_SOURCEVERSION",
+    "BITBUCKET_COMMIT",
+)
+"""Variables by which a CI tells the commit that it checked out: that commit and what is below it are never ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to stage: pathspecs, everything, or (neither) what is staged, else all changes of tracked files."""
+
+    paths: tuple[bytes, ...] = ()
+    takes_all: bool = False
+    allows_empty: bool = False
+    runs_hooks: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is to land. ``commit`` is the new commit (None: nothing was staged), ``ours`` all commits to land.
+
+    ``hook_words`` is what the commit hooks printed.
+    """
+
+    head: Oid | None
+    staged: Staged
+    commit: Oid | None
+    ours: OurCommits
+    hook_words: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to land."""
+        return not self.ours.commits
+
+
+def take_snapshot(checkout: Checkout, selection: Selection, wish: CommitWish, now_s: int) -> Snapshot:
+    """Stage, run the commit hooks, and build the new commit; raise LandingError for what stands in the way."""
+    checkout.require_settled()
+    if checkout.unmerged_paths():
+        raise LandingError("unmerged", "the index holds unmerged paths", "resolve them, or end the merge")
+    head = checkout.head()
+    staged = stage(checkout, selection.paths, take_all=selection.takes_all)
+    hooks = Hooks(checkout)
+    commit: Oid | None = None
+    if not staged.is_empty or selection.allows_empty:
+        if selection.runs_hooks:
+            staged = hooks.pre_commit(staged)
+        wanted = draft(checkout, wish, now_s)
+        message = hooks.message(wanted.message, is_verified=selection.runs_hooks)
+        built = build_commit(
+            checkout, staged.tree, [head] if head is not None else [], replace(wanted, message=message)
+        )
+        commit = Oid(built.id.decode("ascii"))
+    return Snapshot(head, staged, commit, find_our_commits(checkout, commit or head), tuple(hooks.said))
+
+
+def find_our_commits(checkout: Checkout, head: Oid | None) -> OurCommits:
+    """Return the commits to land: reachable from ``head``, but from no commit that the remote is known to have had.
+
+    Where nothing is known of the remote only the newest commit is ours: everything else may be somebody's purged work.
+    """
+    if head is None:
+        return OurCommits((), None, has_merge=False)
+    known = known_remote_commits(checkout)
+    if known:
+        return find_ours(checkout.store, head, known, checkout.shallow())
+    return find_ours(checkout.store, head, parents_of(checkout.commit_object(head)), checkout.shallow())
+
+
+def known_remote_commits(checkout: Checkout) -> tuple[Oid, ...]:
+    """Return the commits of the remote that this clone knows: tracking refs, and the one that the CI checked out."""
+    found = dict.fromkeys(checkout.all_tracking_tips().values())
+    for variable in _CI_COMMITS:
+        try:
+            named = oid(checkout.environ.get(variable, ""))
+        except InvalidNameError:
+            continue
+        if commit_of(checkout.store, named) is not None:
+            found[named] = None
+    return tuple(found)
+
+
+def change_of(
+    checkout: Checkout,
+    snapshot: Snapshot,
+    policy: Policy,
+    now_s: int,
+    *,
+    squash_message: str | None = None,
+    promisor_filter: str | None = None,
+    fetch_missing: Callable[[Sequence[Oid]], None] | None = None,
+) -> Change:
+    """Return the change that a push of this snapshot lands."""
+    who = signature(checkout, "committer", now_s)
+
+    def add(thing: ShaFile) -> None:
+        checkout.add_object(thing)
+
+    replayer = Replayer(
+        store=checkout.store,
+        policy=replace(policy, attributes=merge_attribute(checkout)),
+        committer=Committer(who.person, who.at_s, who.offset_s),
+        add=add,
+        sign=(lambda commit: sign_commit(checkout, commit)) if wants_signature(checkout) else None,
+        fetch_missing=fetch_missing,
+    )
+    return Change(
+        store=disk_store(checkout),
+        ours=snapshot.ours,
+        replayer=replayer,
+        haves=have_hints(checkout, snapshot),
+        shallow=checkout.shallow(),
+        promisor_filter=promisor_filter,
+        squash_message=squash_message.encode("utf-8", "surrogateescape") if squash_message is not None else None,
+    )
+
+
+def disk_store(checkout: Checkout) -> DiskObjectStore:
+    """Return the clone's object store as what it always is here: files on a disk."""
+    assert isinstance(checkout.store, DiskObjectStore)
+    return checkout.store
+
+
+def have_hints(checkout: Checkout, snapshot: Snapshot) -> tuple[Oid, ...]:
+    """Return commits to offer when fetching: the base of ours and a few tracking tips, newest knowledge first."""
+    tips = [snapshot.ours.base] if snapshot.ours.base is not None else []
+    tips += list(checkout.all_tracking_tips().values())[:16]
+    return tuple(dict.fromkeys(tip for tip in tips if ObjectID(tip.encode("ascii")) in checkout.store))
+
+
+def merge_attribute(checkout: Checkout) -> Callable[[bytes], str | None]:
+    """Return the ``merge`` attribute of a path as the policy understands it (gitattributes(5)).
+
+    The rules are read when a conflict first asks for them: most pushes have none.
+    """
+    rules: list[Attributes] = []
+
+    def of(path: bytes) -> str | None:
+        if not rules:
+            rules.append(Attributes(checkout, checkout.read_index(), WorkTree(checkout.work_tree)))
+        value = rules[0].of(path).get(b"merge")
+        if value is None:
+            return None
+        if isinstance(value, bool):
+            return "set" if value else "unset"
+        name = value.decode("utf-8", "replace")
+        if name in {"union", "binary", "text"}:
+            return name
+        return f"driver:{name}" if checkout.setting("merge", "driver", name) else None
+
+    return of

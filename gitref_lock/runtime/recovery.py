@@ -1,0 +1,144 @@
+"""After a kill: what became of the landing that the journal names, asked of the remote before anything else is done.
+
+The landing is there, or it surely is not and cannot come any more: a posted change is withdrawn, and the lock is moved
+to a fresh state so that a late copy of the swap can only be refused (docs/protocol.md, sections 2 and 6).
+"""
+
+from __future__ import annotations
+
+from gitref_lock.core.machine import Stance
+from gitref_lock.core.names import Oid, RefName
+from gitref_lock.core.record import Event, Holder
+from gitref_lock.core.refs import Applied, At, RefEdit, Role, Superseded
+from gitref_lock.core.ticket import Verdict, VerdictKind
+from gitref_lock.errors import OutcomeUnknownError
+from gitref_lock.landing.change import Change
+from gitref_lock.landing.checkout import Checkout
+from gitref_lock.landing.errors import LandingError
+from gitref_lock.landing.graph import OurCommits
+from gitref_lock.landing.journal import Journal
+from gitref_lock.landing.local_move import Recovery, is_on_disk, recover
+from gitref_lock.landing.merge.policy import Policy
+from gitref_lock.landing.replay import Committer, Replayer
+from gitref_lock.landing.shallow import write_boundary
+from gitref_lock.landing.workspace import disk_store
+from gitref_lock.runtime.deadline import Deadline
+from gitref_lock.runtime.land_ticket import verdict_objects
+from gitref_lock.runtime.remote import Remote
+from gitref_lock.runtime.retry import reading
+from gitref_lock.runtime.swapper import Plan, Swapper, plan_for_locks
+from gitref_lock.runtime.writing import Found, move, write
+
+_TRIES = 6
+
+
+def resume(remote: Remote, checkout: Checkout, holder: Holder, deadline: Deadline) -> str:
+    """Finish or drop what an earlier command left in this clone; return a sentence about it, '' when there is nothing.
+
+    Call while holding ``Checkout.exclusive``. Raises OutcomeUnknownError while the remote cannot tell.
+    """
+    if not is_on_disk(checkout):
+        recover(checkout, lambda _journal: None)
+        return ""
+    question = _Question(remote, checkout, holder, deadline)
+    report = recover(checkout, question.landed, sleeper=remote.system.sleeper)
+    journal = report.journal
+    if report.outcome is Recovery.WAITING:
+        why = report.move.reason if report.move is not None else "the remote could not tell"
+        raise OutcomeUnknownError(
+            f"an earlier push from this clone is unfinished: {why}",
+            code="unfinished-push",
+            hint="try again when the remote can be reached and no other program holds the index",
+        )
+    if journal is None:
+        return ""
+    if report.outcome is Recovery.FINISHED:
+        return f"finished an earlier push: {journal.move.new[:12]} is on {journal.landing.branch}"
+    return f"dropped an earlier push that did not land on {journal.landing.branch}"
+
+
+class _Question:
+    """Asks the remote about one journal."""
+
+    def __init__(self, remote: Remote, checkout: Checkout, holder: Holder, deadline: Deadline) -> None:
+        self._remote = remote
+        self._checkout = checkout
+        self._holder = holder
+        self._deadline = deadline
+
+    def landed(self, journal: Journal) -> Oid | bool | None:
+        """Return what the journal's landing became: the commit to move to, or False once it can come no more."""
+        ticket = journal.landing.extra.get("ticket", "")
+        if ticket:
+            verdict = self._end_ticket(RefName(ticket))
+            if verdict is not None and verdict.kind is VerdictKind.LANDED and verdict.commits:
+                head = verdict.commits[-1]
+                return head if self._is_in_branch(journal, head) else False
+        for candidate in journal.landing.candidates:
+            if self._is_in_branch(journal, candidate):
+                return candidate
+        self._make_impossible(journal)
+        for candidate in journal.landing.candidates:
+            if self._is_in_branch(journal, candidate):
+                return candidate
+        return False
+
+    def _is_in_branch(self, journal: Journal, commit: Oid) -> bool:
+        branch = journal.landing.branch
+        tip = self._remote.list([branch], self._deadline).refs.get(branch)
+        if tip is None:
+            return False
+        store = disk_store(self._checkout)
+        replayer = Replayer(store, Policy(), Committer(b"", 0), lambda _thing: None)
+        haves = tuple(self._checkout.all_tracking_tips().values())[:16]
+        change = Change(store, OurCommits((), None, has_merge=False), replayer, haves, self._checkout.shallow())
+        base = journal.landing.tracking_before
+        try:
+            found = reading(
+                self._remote.system,
+                lambda: change.contains(self._remote.store, commit, tip, base),
+                self._deadline,
+            )
+        except LandingError:
+            found = False
+        if found:
+            write_boundary(self._checkout, change.shallow, commit)
+        return found
+
+    def _end_ticket(self, ref: RefName) -> Verdict | None:
+        """Withdraw the posted change unless it ended before; return how it ended."""
+        parsed = self._remote.namespace.parse_ticket_ref(ref)
+        if parsed is None:
+            return None
+        lock, name = parsed
+        for _ in range(_TRIES):
+            picture = self._remote.look([lock], self._deadline, stop_at=name)
+            entry = next((item for item in picture.queues[lock] if item.name == name), None)
+            if entry is None or entry.ticket is None:
+                return None
+            if entry.ticket.verdict is not None:
+                return entry.ticket.verdict
+            verdict = Verdict(VerdictKind.WITHDRAWN, by=self._holder.label, why="its runner was killed")
+            objects = verdict_objects(self._remote, entry.ticket, verdict)
+            edit = RefEdit(ref, At(entry.tip), objects[0].oid, Role.TICKET)
+            if isinstance(Swapper(self._remote).carry(Plan((edit,), objects), self._deadline), Applied):
+                return verdict
+        raise OutcomeUnknownError("the change that an earlier push posted could not be withdrawn")
+
+    def _make_impossible(self, journal: Journal) -> None:
+        """Move a free lock to a fresh state: a copy of the killed push's swap that is still on its way is refused."""
+        parsed = self._remote.namespace.parse_lock_ref(journal.landing.lock_ref or "")
+        if parsed is None:
+            return
+        for _ in range(_TRIES):
+            state = self._remote.look([parsed], self._deadline, with_queue=False).locks[parsed]
+            stance = self._remote.stance(parsed, state)
+            if stance is not Stance.FREE:
+                return
+            plan = plan_for_locks(
+                self._remote, [move(Found(parsed, state, stance), Event.ABANDON, write(self._remote, self._holder))]
+            )
+            outcome = Swapper(self._remote).carry(plan, self._deadline)
+            if isinstance(outcome, Applied | Superseded):
+                return
+        raise OutcomeUnknownError("the lock could not be moved past an earlier push")
