@@ -28,6 +28,8 @@ TOOL = f"gitref-lock/{__version__}"
 PROBE_AGE_S = 7 * 86_400
 _DISTRUSTED_AGENTS = ("dulwich", "gitlab", ".gl")
 _LISTINGS = 5
+_KEPT_STATES = 2048
+"""How many states are remembered: a long wait beside busy landings must not grow without bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,10 @@ class Instants:
 
 @dataclass(slots=True)
 class Remote:
-    """A remote with a memory. ``call_timeout_s`` bounds single requests."""
+    """A remote with a memory. ``call_timeout_s`` bounds single requests.
+
+    ``probed`` is what this process found the server to be, for the next record that it writes.
+    """
 
     store: RefStore
     system: System
@@ -67,6 +72,7 @@ class Remote:
     call_timeout_s: float | None = None
     clock: ServerClock = field(default_factory=ServerClock)
     observations: dict[LockName, Observation] = field(default_factory=dict)
+    probed: ServerInfo | None = None
     _states: dict[Oid, StoredCommit] = field(default_factory=dict)
     _server: ServerInfo | None = None
 
@@ -109,6 +115,8 @@ class Remote:
         """Return these commits, fetching in one request those not seen before; what is no commit is left out."""
         wanted = list(dict.fromkeys(oids))
         missing = [oid for oid in wanted if oid not in self._states]
+        if len(self._states) > _KEPT_STATES:
+            self._states = {oid: self._states[oid] for oid in wanted if oid in self._states}
         if missing:
             found = reading(
                 self.system,
@@ -219,12 +227,12 @@ class Remote:
                 lambda: self.store.probe(timeout_s=deadline.capped(self.call_timeout_s)),
                 deadline,
             )
-            self._server = ServerInfo(found.atomic, found.agent, now_at)
+            self._server = self.probed = ServerInfo(found.atomic, found.agent, now_at)
         return self._server
 
     def forget_server(self) -> None:
         """Drop what is known of the server: it has just shown something else."""
-        self._server = None
+        self._server = self.probed = None
 
     @property
     def trusts_reports(self) -> bool:

@@ -44,6 +44,7 @@ def write(remote: Remote, holder: Holder, *, nonce: Nonce | None = None, ttl_s: 
         tool=TOOL,
         expires_at=instants.expires_at(ttl_s) if ttl_s else None,
         ttl_s=ttl_s,
+        server=remote.probed,
         skips_ci=remote.skips_ci,
     )
 
@@ -71,6 +72,6 @@ def killer(remote: Remote, found: Found, holder: Holder) -> Callable[[], Plan] |
 
 
 def created(remote: Remote, name: LockName, holder: Holder, server: ServerInfo) -> LockMove:
-    """Return the creation of a free lock, which records what the server was found to be."""
+    """Return the creation of a free lock, which records what the server is known to be."""
     what = replace(write(remote, holder), server=server)
     return move(Found(name, None, Stance.ABSENT), Event.CREATE, what)
