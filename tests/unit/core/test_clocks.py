@@ -67,6 +67,12 @@ def test_the_true_server_time_lies_between_earliest_and_latest(
     assert clock.latest(now_s) >= true_now_s - 1e-5
 
 
+def test_earliest_and_latest_are_as_near_as_the_reading_allows() -> None:
+    """They differ by the truncated second and the round trip, and go on with the time since."""
+    clock = ServerClock().with_date(ServerDate(100, 10.0, 13.0))
+    assert (clock.earliest(20.0), clock.latest(20.0)) == (107.0, 111.0)
+
+
 def test_a_clock_never_runs_backwards_between_readings() -> None:
     """An instant before the reading (another thread's) counts as the reading itself."""
     clock = clock_of((100, 50.0))

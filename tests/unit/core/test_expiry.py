@@ -44,7 +44,7 @@ LOCAL = replace(HELD, clock=ClockSource.LOCAL)
 FREE = LockRecord(lock=NAME, state=State.FREE, generation=START, nonce=Nonce("2" * 24), event=Event.RELEASE)
 UNREADABLE = UnreadableRecord(NAME, "not JSON")
 JUST_SEEN = Observation(TIP, 1000.0)
-LATE = START + 61 + int(MAX_CLOCK_SKEW_S) + 1
+LATE = START + 61 + 10 + 1
 
 
 def clock_of(*dates: tuple[int, float], consistent: bool = True) -> ServerClock:

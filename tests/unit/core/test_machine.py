@@ -364,6 +364,17 @@ def test_a_hold_is_never_negative() -> None:
     assert result(Stance.MINE, Event.RELEASE, now_at=ACQUIRED - 50).state.ring.lines[-1].held_s == 0.0
 
 
+def test_a_plain_write_claims_nothing() -> None:
+    """A writer that says nothing of priority, reason, wait or landings records none."""
+    write = Write(
+        nonce=WRITE.nonce, now_at=NOW, clock=ClockSource.LOCAL, holder=NEW_HOLDER, expires_at=NOW + 9, ttl_s=5.0
+    )
+    made = step(NAME, before(Stance.FREE), Stance.FREE, Event.ACQUIRE, write)
+    record, line = made.record, made.state.ring.lines[-1]
+    assert (record.priority, record.reason, record.waited_s, record.tool) == (0, "", 0.0, "")
+    assert (line.landed, line.waited_s, line.note) == (0, None, "")
+
+
 def test_no_wait_is_no_value_in_the_ring() -> None:
     """A fast path waited for nothing, which is not a wait of zero seconds to be averaged."""
     assert result(Stance.FREE, Event.LAND, waited_s=0.0).state.ring.lines[-1].waited_s is None

@@ -272,6 +272,13 @@ def test_the_pace_follows_the_root_of_the_expected_rest(remaining_s: float, expe
     assert pace_s(0, 1, remaining_s, 1.0, TIMING) == pytest.approx(expected)
 
 
+def test_jitter_stretches_the_pace_between_its_bounds() -> None:
+    """Two waiters with different jitter drift apart instead of polling together."""
+    assert pace_s(0, 1, 100.0, 1.3, TIMING) == pytest.approx(2.6)
+    assert pace_s(0, 1, 100.0, 0.7, TIMING) == pytest.approx(1.4)
+    assert pace_s(3, 100, 100.0, 1.3, TIMING) == pytest.approx(13.0)
+
+
 @settings(deadline=None)
 @given(length=st.integers(4, 1000), jitter=st.floats(0.7, 1.3))
 def test_all_waiters_of_a_lock_together_stay_near_their_budget(length: int, jitter: float) -> None:

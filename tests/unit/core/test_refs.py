@@ -55,6 +55,11 @@ def test_edits_are_sent_branch_first_and_tickets_last() -> None:
         assert in_sending_order(order) == tuple(edits)
 
 
+def test_the_order_of_sending_is_the_order_of_the_roles() -> None:
+    """C git makes edits visible in the order sent: who sees the lock free again sees the branch moved already."""
+    assert sorted(Role, key=lambda role: role.value) == [Role.BRANCH, Role.TAG, Role.RESCUE, Role.LOCK, Role.TICKET]
+
+
 def test_an_unknown_outcome_may_have_been_sent_unless_shown_otherwise() -> None:
     """The careful reading is the default: bytes may have reached the server."""
     outcome = Unknown("connection reset")

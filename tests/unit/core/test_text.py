@@ -235,6 +235,22 @@ def test_right_values_come_back_typed() -> None:
     assert fields.rest == {"new": [1]}
 
 
+def test_bounds_are_part_of_what_is_allowed() -> None:
+    """The lowest, the highest and the longest value pass."""
+    fields = Fields({"low": 0, "high": 5, "text": "abc", "list": ["ab", "cd"]})
+    assert [fields.integer(key, 0, 5) for key in ("low", "high")] == [0, 5]
+    assert [fields.number(key, 0, 5) for key in ("low", "high")] == [0, 5]
+    assert fields.text("text", limit=3) == "abc"
+    assert fields.texts("list", most=2, limit=2) == ("ab", "cd")
+
+
+def test_people_can_read_the_bytes() -> None:
+    """Plain git shows one key a line and characters as they are; a ring line has no spaces to spare."""
+    value: JsonObject = {"name": "\u00e9", "list": [1]}
+    assert render_object(value) == '{\n "name": "\u00e9",\n "list": [\n  1\n ]\n}\n'.encode()
+    assert render_object(value, indent=None) == '{"name":"\u00e9","list":[1]}\n'.encode()
+
+
 def test_absent_and_null_values_have_their_defaults() -> None:
     """Null counts as absent, so that a writer may leave a key empty."""
     for fields in (Fields({}), Fields(dict.fromkeys("tinmbol"))):
