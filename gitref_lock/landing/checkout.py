@@ -16,14 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dulwich.config import ConfigFile
-from dulwich.errors import NotGitRepository
 from dulwich.object_store import PackBasedObjectStore
 from dulwich.objects import Commit, ObjectID, ShaFile
 from dulwich.refs import Ref, SymrefLoop
-from dulwich.repo import InvalidWorktreeConfiguration, Repo, UnsupportedExtension, UnsupportedVersion
 
-from gitref_lock.core.names import ZERO_OID, Oid, RefName
+from gitref_lock.core.names import Oid, RefName
 from gitref_lock.landing import discovery
 from gitref_lock.landing.errors import (
     CheckoutBusyError,
@@ -33,10 +30,10 @@ from gitref_lock.landing.errors import (
     UnsupportedRepositoryError,
 )
 from gitref_lock.landing.index_file import IndexFile, read_index
+from gitref_lock.landing.opening import TolerantRepo, open_repository
 from gitref_lock.remotes.gitconfig import load
 from gitref_lock.remotes.gitconfig_values import GitConfig
 
-_HARMLESS_EXTENSIONS = frozenset({b"partialclone", b"preciousobjects", b"noop", b"noop-v1"})
 _OPERATIONS = (
     ("MERGE_HEAD", "merge"),
     ("rebase-merge", "rebase"),
@@ -59,65 +56,6 @@ def raw(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-class _Repo(Repo):
-    """dulwich's repository, but tolerant of extensions that change nothing here."""
-
-    def get_config(self) -> ConfigFile:
-        """Return ``.git/config`` without the extensions that git accepts and the base class does not know."""
-        config = super().get_config()
-        section = (b"extensions",)
-        harmless = {
-            name: value
-            for name, value in config.items(section)
-            if name.lower() in _HARMLESS_EXTENSIONS or (name.lower() == b"refstorage" and value == b"files")
-        }
-        if harmless:
-            kept = [(name, value) for name, value in config.items(section) if name not in harmless]
-            del config[section]
-            for name, value in kept:
-                config.add(section, name, value)
-        return config
-
-    def log_head(self, old: Oid | None, new: Oid, commit: Commit, note: bytes) -> None:
-        """Add the line to HEAD's reflog that git writes when the checked-out branch moves."""
-        before = (old or ZERO_OID).encode("ascii")
-        self._write_reflog(
-            b"HEAD", before, new.encode("ascii"), commit.committer, commit.commit_time, commit.commit_timezone, note
-        )
-
-
-def _open(place: discovery.Place, start: Path, environ: Mapping[str, str]) -> _Repo:
-    work_tree = place.work_tree
-    if place.is_explicit and work_tree is None and not (place.git_dir / "commondir").exists():
-        config = ConfigFile.from_path(str(place.git_dir / "config"))
-        if not config.get_boolean((b"core",), b"bare", default=False) and not _has(config, b"worktree"):
-            work_tree = start.resolve()
-    try:
-        return _Repo(
-            controldir=str(place.git_dir),
-            worktree=str(work_tree) if work_tree else None,
-            commondir=environ.get("GIT_COMMON_DIR"),
-            object_directory=environ.get("GIT_OBJECT_DIRECTORY"),
-            index_file=environ.get("GIT_INDEX_FILE"),
-        )
-    except NotGitRepository as error:
-        raise NotARepositoryError("not-a-repository", f"no git repository: {error}") from error
-    except (UnsupportedVersion, UnsupportedExtension) as error:
-        raise UnsupportedRepositoryError(
-            "unsupported-repository", f"this repository's format is not supported: {error}"
-        ) from error
-    except (ValueError, InvalidWorktreeConfiguration) as error:
-        raise LandingError("bad-git-config", f"git's configuration cannot be read: {error}") from error
-
-
-def _has(config: ConfigFile, name: bytes) -> bool:
-    try:
-        config.get((b"core",), name)
-    except KeyError:
-        return False
-    return True
-
-
 class Checkout:
     """A clone that is open. Use as a context manager; one instance serves one thread.
 
@@ -126,7 +64,7 @@ class Checkout:
     empty or ending in a slash.
     """
 
-    def __init__(self, repo: _Repo, start: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, repo: TolerantRepo, start: Path, environ: Mapping[str, str]) -> None:
         """Wrap an open repository; use ``open`` instead."""
         self._repo = repo
         self.environ = dict(environ)
@@ -147,7 +85,7 @@ class Checkout:
         """
         place = discovery.find(start, environ)
         discovery.require_safe(place, environ)
-        repo = _open(place, start, environ)
+        repo = open_repository(place, start, environ)
         try:
             if repo.object_format.name != "sha1":
                 raise UnsupportedRepositoryError(
@@ -259,28 +197,23 @@ class Checkout:
         except KeyError:
             return None
 
-    def move_ref(self, name: RefName, old: Oid | None, new: Oid, note: bytes) -> bool:
-        """Set one ref if it still is ``old`` (None: absent); tell whether it was.
+    @property
+    def has_reftable(self) -> bool:
+        """Whether refs are kept in a reftable instead of files."""
+        return (self.config.get("extensions", None, "refStorage") or "files").lower() == "reftable"
 
-        ``note`` goes to the reflog, under the committer and time of ``new``. Raises dulwich's FileLocked while another
-        program holds the ref.
-        """
+    def move_ref_in_table(self, name: RefName, old: Oid | None, new: Oid, note: bytes) -> bool:
+        """Set a ref of a reftable if it still is ``old``; see ``ref_move.move_ref``, which all others go through."""
         commit = self.commit_object(new)
-        keeps_log = self.flag("core", "logAllRefUpdates", default=True)
-        log = {
-            "committer": commit.committer,
-            "timestamp": commit.commit_time,
-            "timezone": commit.commit_timezone,
-            "message": note if keeps_log else None,
-        }
         refs, key, value = self._repo.refs, Ref(raw(name)), ObjectID(new.encode("ascii"))
+        when = (commit.commit_time, commit.commit_timezone)
         if old is None:
-            done = refs.add_if_new(key, value, **log)
-        else:
-            done = refs.set_if_equals(key, ObjectID(old.encode("ascii")), value, **log)
-        if done and keeps_log and name != "HEAD" and self._follow_head()[0] == raw(name):
-            self._repo.log_head(old, new, commit, note)
-        return bool(done)
+            return bool(refs.add_if_new(key, value, commit.committer, *when, note))
+        return bool(refs.set_if_equals(key, ObjectID(old.encode("ascii")), value, commit.committer, *when, note))
+
+    def log_ref(self, name: RefName, old: Oid | None, new: Oid, commit: Commit, note: bytes) -> None:
+        """Add one line to a ref's reflog, under the committer and time of ``commit``."""
+        self._repo.log(raw(name), old, new, commit, note)
 
     def tracking_ref(self, remote: str, branch: str) -> RefName | None:
         """Return the remote-tracking ref of ``branch``, None when the fetch refspecs do not cover it."""

@@ -98,7 +98,8 @@ class Comparer:
         if st is None:
             if expected is not None and new is not None:
                 self._leave(item, "it was deleted here")
-            return Task(item, None) if expected is None else None
+                return None
+            return Task(item, None)  # a removal that is done already may still leave empty folders
         if stat.S_ISDIR(st.st_mode):
             return self._instead_of_folder(item)
         return self._instead_of_file(item, st, entry)

@@ -12,13 +12,11 @@ they are and reported (docs/protocol.md, section 6).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from dulwich.file import FileLocked
-from dulwich.objects import ObjectID
 
 from gitref_lock.core.names import Oid
 from gitref_lock.landing.checkout import Checkout
@@ -30,16 +28,15 @@ from gitref_lock.landing.index_lock import IndexHeldError, remove_stale
 from gitref_lock.landing.index_patch import new_entry
 from gitref_lock.landing.journal import (
     Journal,
-    Move,
-    MovePath,
     discard_journal,
     read_journal,
     write_journal,
 )
+from gitref_lock.landing.move_plan import retarget, tree_entry
 from gitref_lock.landing.place import Left, Placer, remove_prepared
+from gitref_lock.landing.ref_move import RefHeldError, move_ref, remove_stale_refs
 from gitref_lock.landing.sparse import SparseRules
-from gitref_lock.landing.staged import Staged
-from gitref_lock.landing.trees import GITLINK, TreeEntry, diff_trees, lookup
+from gitref_lock.landing.trees import GITLINK
 from gitref_lock.landing.worktree import WorkTree
 from gitref_lock.ports import Sleeper
 
@@ -85,61 +82,6 @@ def _no_step(_name: str) -> None:
     return
 
 
-def _raw(oid: Oid | None) -> bytes | None:
-    return None if oid is None else oid.encode("ascii")
-
-
-def plan_move(checkout: Checkout, old: Oid | None, new: Oid, own: Staged | None) -> Move:
-    """Return what will change locally when the branch goes from commit ``old`` to ``new``.
-
-    ``own`` is what this push staged, None when it made no commit. Both commits' trees must be in the object store.
-    """
-    store = checkout.store
-    old_tree, new_tree = _raw(checkout.tree_of(old)), _raw(checkout.tree_of(new))
-    paths = {item.path: MovePath(item.path, item.old, item.new) for item in diff_trees(store, old_tree, new_tree)}
-    if own is not None:
-        contents = {item.path: item.new for item in own.changes}
-        try:
-            index = checkout.read_index()
-        except UnreadableIndexError:
-            index = None
-        for path in sorted(contents.keys() | own.index_entries.keys()):
-            entry = own.index_entries.get(path)
-            known = paths.get(path)
-            base = known.old if known else _file(lookup(store, old_tree, path))
-            target = known.new if known else base
-            before = index.find(path) if index is not None else None
-            paths[path] = MovePath(
-                path,
-                base,
-                target,
-                is_own=True,
-                own=contents[path] if path in contents else _tree_entry(entry),
-                index_before=_tree_entry(before),
-                stat=entry.stat if entry is not None else None,
-            )
-    return Move(checkout.head_ref(), old, new, tuple(paths[path] for path in sorted(paths)))
-
-
-def _file(entry: TreeEntry | None) -> TreeEntry | None:
-    return None if entry is None or entry.mode == 0o040000 else entry
-
-
-def _tree_entry(entry: Entry | None) -> TreeEntry | None:
-    return None if entry is None or entry.is_intent_to_add else TreeEntry(entry.mode, entry.oid)
-
-
-def missing_blobs(checkout: Checkout, move: Move) -> tuple[Oid, ...]:
-    """Return the blobs that the move writes to files and that this (partial) clone lacks; fetch them beforehand."""
-    rules = SparseRules(checkout)
-    wanted = {
-        item.new.oid
-        for item in move.paths
-        if item.new is not None and item.new.mode != GITLINK and item.new != item.on_disk and rules.includes(item.path)
-    }
-    return tuple(Oid(oid.decode("ascii")) for oid in sorted(wanted) if ObjectID(oid) not in checkout.store)
-
-
 def apply_move(
     checkout: Checkout, journal: Journal, *, step: Step = _no_step, sleeper: Sleeper | None = None
 ) -> MoveReport:
@@ -150,7 +92,7 @@ def apply_move(
     """
     try:
         report = _Mover(checkout, journal, step, sleeper).run()
-    except (OSError, IndexHeldError, UnreadableIndexError, FileLocked, LandingError) as error:
+    except (OSError, IndexHeldError, UnreadableIndexError, RefHeldError, FileLocked, LandingError) as error:
         return MoveReport(local_updated=False, reason=_reason(error))
     if report.local_updated or report.is_final:
         discard_journal(checkout)
@@ -187,7 +129,8 @@ class _Mover:
             self._move_tracking()
             return MoveReport(local_updated=True, reason="another branch is checked out now")
         self._move_all()
-        return MoveReport(local_updated=True, left=tuple(self._left))
+        first_reasons = {one.path: one for one in reversed(self._left)}
+        return MoveReport(local_updated=True, left=tuple(first_reasons[path] for path in sorted(first_reasons)))
 
     def _patiently(self, action: Callable[[], IndexAccess]) -> IndexAccess:
         """Take the index; another git process holds it for moments only."""
@@ -228,7 +171,7 @@ class _Mover:
         self._move_tracking()
         self._step("clean-up")
         placer.discard()
-        self._left.extend(placer.left)
+        self._left[:0] = placer.left
 
     def _tasks(self, index: IndexAccess, placer: Placer) -> list[Task]:
         rules = SparseRules(self._checkout)
@@ -248,7 +191,7 @@ class _Mover:
         edits: dict[bytes, Entry | None] = {}
         for item in self._move.paths:
             entry = index.find(item.path)
-            here = _tree_entry(entry)
+            here = tree_entry(entry)
             expected = {item.old, item.new} | ({item.own, item.index_before} if item.is_own else set())
             if here not in expected or (entry is not None and entry.stage):
                 if item.old != item.new:
@@ -284,7 +227,7 @@ class _Mover:
         move = self._move
         if self._checkout.ref(move.head_ref) == move.new:
             return
-        if not self._checkout.move_ref(move.head_ref, move.old, move.new, _NOTE):
+        if not move_ref(self._checkout, move.head_ref, move.old, move.new, _NOTE):
             raise LandingError("branch-moved", f"{move.head_ref} was moved meanwhile")
 
     def _move_tracking(self) -> None:
@@ -292,7 +235,7 @@ class _Mover:
         if ref is None or self._checkout.ref(ref) == self._move.new:
             return
         # when it is neither value somebody fetched meanwhile and knows better
-        self._checkout.move_ref(ref, landing.tracking_before, self._move.new, b"update by gitref-lock")
+        move_ref(self._checkout, ref, landing.tracking_before, self._move.new, b"update by gitref-lock")
 
 
 def recover(
@@ -310,6 +253,9 @@ def recover(
     remove_stale(checkout)
     remove_prepared(checkout)
     journal = read_journal(checkout)
+    if journal is not None:
+        names = [journal.move.head_ref, journal.landing.tracking_ref]
+        remove_stale_refs(checkout, [name for name in names if name is not None])
     if journal is None:
         return RecoveryReport(Recovery.NOTHING)
     landed = is_landed(journal)
@@ -323,23 +269,3 @@ def recover(
     report = apply_move(checkout, journal, step=step, sleeper=sleeper)
     outcome = Recovery.FINISHED if report.local_updated or report.is_final else Recovery.WAITING
     return RecoveryReport(outcome, journal, report)
-
-
-def retarget(checkout: Checkout, move: Move, new: Oid) -> Move:
-    """Return ``move`` with another destination, keeping what it knows about this push's own paths."""
-    old_tree, new_tree = _raw(checkout.tree_of(move.old)), _raw(checkout.tree_of(new))
-    paths = {
-        item.path: MovePath(item.path, item.old, item.new) for item in diff_trees(checkout.store, old_tree, new_tree)
-    }
-    for item in move.paths:
-        if item.is_own:
-            target = _file(lookup(checkout.store, new_tree, item.path))
-            paths[item.path] = MovePath(
-                item.path, item.old, target, is_own=True, own=item.own, index_before=item.index_before, stat=item.stat
-            )
-    return Move(move.head_ref, move.old, new, tuple(paths[path] for path in sorted(paths)))
-
-
-def is_on_disk(checkout: Checkout) -> bool:
-    """Tell whether a journal waits in this work tree."""
-    return os.path.lexists(checkout.private_dir / "journal.json")

@@ -5,7 +5,7 @@ changed. A new file is linked into place, which fails when something stands ther
 after one more look at its status.
 """
 
-# ruff: noqa: PTH102, PTH103, PTH105, PTH106, PTH108, PTH112, PTH211 - work tree names are bytes; pathlib holds text
+# ruff: noqa: PTH102, PTH103, PTH105, PTH106, PTH108, PTH112, PTH114, PTH211 - work tree names are bytes; pathlib holds text
 
 from __future__ import annotations
 
@@ -152,8 +152,8 @@ class Placer:
     def _remove(self, task: Task) -> str | None:
         full = self._tree.full(task.item.path)
         if task.st is None:
-            return None
-        if stat.S_ISDIR(task.st.st_mode):
+            pass
+        elif stat.S_ISDIR(task.st.st_mode):
             os.rmdir(full)
         elif not self._is_as_seen(task):
             return "it was edited meanwhile"
@@ -186,13 +186,23 @@ class Placer:
             return None
         assert task.prepared is not None
         if task.st is None or stat.S_ISDIR(task.st.st_mode):
-            if task.st is not None:
-                os.rmdir(full)
+            _remove_empty_folders(full)
             return _link(task.prepared, full)
         if not self._is_as_seen(task):
             return "it was edited meanwhile"
         _rename(task.prepared, full)
         return None
+
+
+def _remove_empty_folders(full: bytes) -> None:
+    """Remove a folder that holds nothing but folders; leave it when there is a file somewhere in it."""
+    if os.path.islink(full) or not os.path.isdir(full):
+        return
+    for folder, _, _ in os.walk(full, topdown=False):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

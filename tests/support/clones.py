@@ -10,7 +10,8 @@ from gitref_lock.core.names import Oid, RefName
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.commit import CommitWish, build_commit, draft
 from gitref_lock.landing.journal import JournalLanding, write_journal
-from gitref_lock.landing.local_move import MoveReport, apply_move, plan_move
+from gitref_lock.landing.local_move import MoveReport, apply_move
+from gitref_lock.landing.move_plan import plan_move
 from gitref_lock.landing.stage import stage
 from gitref_lock.landing.staged import Staged
 from tests.support.gitcli import git_env

@@ -1,0 +1,76 @@
+"""Open a repository with the library, tolerant where git is and refusing where it must."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dulwich.config import ConfigFile
+from dulwich.errors import NotGitRepository
+from dulwich.objects import Commit
+from dulwich.repo import InvalidWorktreeConfiguration, Repo, UnsupportedExtension, UnsupportedVersion
+
+from gitref_lock.core.names import ZERO_OID, Oid
+from gitref_lock.landing import discovery
+from gitref_lock.landing.errors import LandingError, NotARepositoryError, UnsupportedRepositoryError
+
+_HARMLESS_EXTENSIONS = frozenset({b"partialclone", b"preciousobjects", b"noop", b"noop-v1"})
+
+
+class TolerantRepo(Repo):
+    """dulwich's repository, but tolerant of extensions that change nothing here."""
+
+    def get_config(self) -> ConfigFile:
+        """Return ``.git/config`` without the extensions that git accepts and the base class does not know."""
+        config = super().get_config()
+        section = (b"extensions",)
+        harmless = {
+            name: value
+            for name, value in config.items(section)
+            if name.lower() in _HARMLESS_EXTENSIONS or (name.lower() == b"refstorage" and value == b"files")
+        }
+        if harmless:
+            kept = [(name, value) for name, value in config.items(section) if name not in harmless]
+            del config[section]
+            for name, value in kept:
+                config.add(section, name, value)
+        return config
+
+    def log(self, name: bytes, old: Oid | None, new: Oid, commit: Commit, note: bytes) -> None:
+        """Add one line to a reflog."""
+        before = (old or ZERO_OID).encode("ascii")
+        self._write_reflog(
+            name, before, new.encode("ascii"), commit.committer, commit.commit_time, commit.commit_timezone, note
+        )
+
+
+def open_repository(place: discovery.Place, start: Path, environ: Mapping[str, str]) -> TolerantRepo:
+    work_tree = place.work_tree
+    if place.is_explicit and work_tree is None and not (place.git_dir / "commondir").exists():
+        config = ConfigFile.from_path(str(place.git_dir / "config"))
+        if not config.get_boolean((b"core",), b"bare", default=False) and not _has(config, b"worktree"):
+            work_tree = start.resolve()
+    try:
+        return TolerantRepo(
+            controldir=str(place.git_dir),
+            worktree=str(work_tree) if work_tree else None,
+            commondir=environ.get("GIT_COMMON_DIR"),
+            object_directory=environ.get("GIT_OBJECT_DIRECTORY"),
+            index_file=environ.get("GIT_INDEX_FILE"),
+        )
+    except NotGitRepository as error:
+        raise NotARepositoryError("not-a-repository", f"no git repository: {error}") from error
+    except (UnsupportedVersion, UnsupportedExtension) as error:
+        raise UnsupportedRepositoryError(
+            "unsupported-repository", f"this repository's format is not supported: {error}"
+        ) from error
+    except (ValueError, InvalidWorktreeConfiguration) as error:
+        raise LandingError("bad-git-config", f"git's configuration cannot be read: {error}") from error
+
+
+def _has(config: ConfigFile, name: bytes) -> bool:
+    try:
+        config.get((b"core",), name)
+    except KeyError:
+        return False
+    return True
