@@ -16,8 +16,8 @@ from typing import Protocol
 class Merged:
     """What a strategy made of a path.
 
-    ``content`` None deletes the path. ``is_complete`` tells that nothing of either side was dropped and that lines
-    alone would have merged as well, so that there is nothing to report. ``detail`` names the single values that both
+    ``content`` None deletes the path. ``is_complete`` tells that nothing of either side was dropped; such a result is
+    reported only where lines alone would not have merged. ``detail`` names the single values that both
     sides set and one side lost, as JSON pointers (RFC 6901) or as the keys of records.
     """
 

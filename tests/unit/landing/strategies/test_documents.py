@@ -1,0 +1,169 @@
+"""``yaml`` and ``toml``: merge by key, comments and layout kept by their libraries."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from gitref_lock.landing.strategies.base import Merged, StrategyFailed
+from gitref_lock.landing.strategies.registry import strategy_for
+
+_YAML = """\
+# settings of the fleet
+name: 'fleet'  # quoted
+
+jobs:
+  - build   # first
+  - test
+
+limits:
+  cpu: 2
+  memory: 1.50
+"""
+
+_TOML = """\
+# settings of the fleet
+name = 'fleet'  # quoted
+jobs = [
+    "build", # first
+    "test",
+]
+
+[limits]
+cpu = 2
+memory = 1.50
+"""
+
+
+def merge(spec: str, base: str | None, ours: str, theirs: str) -> tuple[str, tuple[str, ...]]:
+    """Merge three documents, which must succeed."""
+    old = None if base is None else base.encode()
+    answer = strategy_for(spec).merge(b"f", old, ours.encode(), theirs.encode())
+    assert isinstance(answer, Merged), answer
+    assert answer.content is not None
+    return answer.content.decode(), answer.detail
+
+
+def test_yaml_edits_of_both_sides_are_kept_with_their_comments() -> None:
+    """Values, comments, quotes and blank lines of theirs stay; ours brings in what it changed, with its comment."""
+    ours = _YAML.replace("cpu: 2", "cpu: 4").replace("  - test\n", "  - test\n  - deploy\n")
+    theirs = _YAML.replace("memory: 1.50", "memory: 3.50\n  disk: 10  # GB")
+
+    made, lost = merge("yaml", _YAML, ours, theirs)
+
+    assert made == theirs.replace("cpu: 2", "cpu: 4").replace("  - test\n", "  - test\n  - deploy\n")
+    assert lost == ()
+
+
+def test_toml_edits_of_both_sides_are_kept_with_their_comments() -> None:
+    """Values, comments, quotes and blank lines of theirs stay; ours brings in what it changed."""
+    ours = _TOML.replace("cpu = 2", "cpu = 4")
+    theirs = _TOML.replace("memory = 1.50", "memory = 3.50\ndisk = 10  # GB")
+
+    made, lost = merge("toml", _TOML, ours, theirs)
+
+    assert made == theirs.replace("cpu = 2", "cpu = 4")
+    assert lost == ()
+
+
+@pytest.mark.parametrize(("spec", "text", "sign"), [("yaml", _YAML, ": "), ("toml", _TOML, " = ")])
+def test_one_key_set_by_both_is_ours_and_named(spec: str, text: str, sign: str) -> None:
+    """The pointer of each key that both sides set is reported."""
+    ours, theirs = text.replace(f"cpu{sign}2", f"cpu{sign}3"), text.replace(f"cpu{sign}2", f"cpu{sign}4")
+
+    assert merge(spec, text, ours, theirs.replace("fleet", "navy")) == (ours.replace("fleet", "navy"), ("/limits/cpu",))
+
+
+@pytest.mark.parametrize(("spec", "text", "sign"), [("yaml", _YAML, ": "), ("toml", _TOML, " = ")])
+def test_counters_add_up(spec: str, text: str, sign: str) -> None:
+    """The options of json hold here too."""
+    ours, theirs = text.replace(f"cpu{sign}2", f"cpu{sign}3"), text.replace(f"cpu{sign}2", f"cpu{sign}12")
+
+    made, lost = merge(f"{spec}:numbers=sum", text, ours, theirs.replace("fleet", "navy"))
+
+    assert made == text.replace(f"cpu{sign}2", f"cpu{sign}13").replace("fleet", "navy")
+    assert lost == ()
+
+
+def test_yaml_keys_are_removed_and_inserted_in_place() -> None:
+    """A removed key goes with its line, a new one stands where it stood in ours."""
+    base = "a: 1\nb: 2\nd: 4\n"
+
+    assert merge("yaml", base, "a: 1\nc: 3\nd: 4\n", "a: 0\nb: 2\nd: 4\n")[0] == "a: 0\nc: 3\nd: 4\n"
+
+
+def test_toml_tables_are_added_and_removed() -> None:
+    """A new table and a new array of tables come in whole, a removed one goes."""
+    base = "a = 1\n\n[old]\nx = 1\n\n[kept]\ny = 1\n"
+    ours = "a = 1\n\n[kept]\ny = 1\n\n[new]\nz = 1979-05-27\n\n[[many]]\nn = 1\n"
+
+    made, lost = merge("toml", base, ours, base.replace("y = 1", "y = 2"))
+
+    assert made == "a = 1\n\n[kept]\ny = 2\n\n[new]\nz = 1979-05-27\n\n[[many]]\nn = 1\n"
+    assert lost == ()
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "a: 1\nl:\n- x\n- y\n",
+        "a: 1\nl:\n    - x\n    - y\n",
+        "---\na: 1\nl:\n  - x\n",
+        "a: 1\r\nl:\r\n  - x\r\n",
+        "a: 1\nl: [x, y]",
+        "a: 1\nm:\n    n: 1\n    o:\n        p: 1\n",
+    ],
+)
+def test_yaml_layouts_are_kept(layout: str) -> None:
+    """Indents, dashes, line ends and the document's opening come out as they were."""
+    theirs = layout.replace("a: 1", "a: 1\r\nz: 1" if "\r" in layout else "a: 1\nz: 1")
+
+    assert merge("yaml", layout, layout.replace("a: 1", "a: 2"), theirs)[0] == theirs.replace("a: 1", "a: 2")
+
+
+@pytest.mark.parametrize(
+    ("spec", "bad", "reason"),
+    [
+        ("yaml", "a: &x 1\nb: *x\n", "it has anchors, aliases or tags"),
+        ("yaml", "a: !thing 1\n", "it has anchors, aliases or tags"),
+        ("yaml", "a: 1\n---\nb: 1\n", "not one valid YAML document"),
+        ("yaml", "a: [1\n", "not one valid YAML document"),
+        ("yaml", "a: 1\na: 2\n", "not one valid YAML document"),
+        ("yaml", "a:   1\nb: {x:   1}\n", "its layout could not be kept"),
+        ("yaml", "a: 1\r\nb: 2\n", "its line ends are mixed"),
+        ("yaml", "- 1\n", "the documents have nothing in common"),
+        ("toml", "a = \n", "not valid TOML"),
+        ("toml", "a = 1\na = 2\n", "not valid TOML"),
+    ],
+)
+def test_what_cannot_be_kept_fails(spec: str, bad: str, reason: str) -> None:
+    """What the library cannot read or reproduce is refused, never written anew."""
+    sign = ": " if spec == "yaml" else " = "
+    answer = strategy_for(spec).merge(b"f", None, f"k{sign}1\n".encode(), bad.encode())
+
+    assert isinstance(answer, StrategyFailed)
+    assert answer.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("spec", "library", "package"), [("yaml", "ruamel.yaml", "ruamel.yaml"), ("toml", "tomlkit", "tomlkit")]
+)
+def test_a_missing_library_is_named_and_imported_late(spec: str, library: str, package: str) -> None:
+    """Without the extra the rule is refused with what to install; without the rule nobody imports the library."""
+    program = (
+        "import sys\n"
+        f"sys.modules[{library!r}] = None\n"
+        "from gitref_lock.landing.strategies.base import StrategySpecError\n"
+        "from gitref_lock.landing.strategies.registry import strategy_for\n"
+        "strategy_for('json')\n"
+        f"assert sys.modules[{library!r}] is None\n"
+        "try:\n"
+        f"    strategy_for({spec!r})\n"
+        "except StrategySpecError as error:\n"
+        "    print(error)\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert answer.stdout == f"strategy '{spec}' needs {package}: install gitref-lock[formats]\n"
