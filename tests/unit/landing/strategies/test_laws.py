@@ -93,7 +93,7 @@ def test_union_keeps_every_added_line(base: bytes, ours: bytes, theirs: bytes) -
 def test_json_of_any_objects_is_the_merge_by_key(
     base: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any], indent: int | str | None
 ) -> None:
-    """At the top level a key has the value of the side that changed it; if both did, ours wins by name or they unite."""
+    """Each key has the value of the side that changed it; if both did, ours wins by name or both are in it."""
     texts = [json.dumps(value, indent=indent, ensure_ascii=False).encode() + b"\n" for value in (base, ours, theirs)]
     answer = strategy_for("json").merge(b"f", texts[0], texts[1], texts[2])
 
