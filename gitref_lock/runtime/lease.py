@@ -32,7 +32,8 @@ class Lease:
 
     ``states`` are the locks' present states as far as known here, ``sent`` the clocks before the first sending of the
     last confirmed write, ``lost`` the reason why the lease is over (None while it is not). All swaps of a lease go
-    through ``queue``: a renewal never races a release or a landing of the same lease.
+    through ``queue``: a renewal never races a release or a landing of the same lease. ``released`` are the states that
+    a release wrote, ``gone`` the locks found to be somebody else's or nobody's, as they were read.
     """
 
     remote: Remote
@@ -45,6 +46,8 @@ class Lease:
     attempts: int = 1
     reused: bool = False
     lost: str | None = None
+    released: dict[LockName, LockState] = field(default_factory=dict)
+    gone: dict[LockName, LockState | None] = field(default_factory=dict)
     queue: RLock = field(default_factory=RLock, repr=False)
 
     @property
@@ -118,6 +121,7 @@ class Lease:
         picture = self.remote.look(self.names, deadline, with_queue=False)
         for name, state in picture.locks.items():
             if self.remote.stance(name, state, self.token) is not Stance.MINE or state is None:
+                self.gone[name] = state
                 self.lose(f"{name} is {describe(state)}")
                 self.check()
             else:
@@ -138,8 +142,10 @@ class Lease:
                 mine = self.found(Stance.MINE_LATE if self.left_s() <= 0 else Stance.MINE)
                 if not mine:
                     return None
-                outcome = swapper.carry(self.release_plan(mine), deadline)
+                plan = self.release_plan(mine)
+                outcome = swapper.carry(plan, deadline)
                 if isinstance(outcome, Applied):
+                    self.released = {item.name: item.after.state for item in plan.moves}
                     self.lose("it was released")
                     return None
                 if not isinstance(outcome, Superseded):
@@ -160,6 +166,7 @@ class Lease:
             if state is not None and self.remote.stance(name, state, self.token) is Stance.MINE:
                 kept[name] = state
             else:
+                self.gone[name] = state
                 self.lose(f"{name} is {describe(state)}")
         self.states = kept
 

@@ -183,6 +183,13 @@ class Remote:
             self._server = state.record.server
         return state
 
+    def recall(self, state: LockState, clock: ServerClock) -> None:
+        """Take over what an earlier process of this machine knew: the server behind a lock, and its clock."""
+        if isinstance(state.record, LockRecord) and state.record.server is not None:
+            self._server = state.record.server
+        if clock.is_known and not self.clock.is_known:
+            self.clock = clock
+
     def stance(self, name: LockName, state: LockState | None, lease: Nonce | None = None) -> Stance:
         """Return what this state is to the owner of the token ``lease`` (None: to anybody)."""
         if state is None:
