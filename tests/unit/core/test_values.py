@@ -19,7 +19,7 @@ VALUES: list[type] = [
 ]
 
 
-@pytest.mark.parametrize("value", sorted(set(VALUES), key=lambda value: value.__qualname__))
+@pytest.mark.parametrize("value", sorted(set(VALUES), key=str))
 def test_every_value_is_frozen_and_has_no_room_for_more(value: type) -> None:
     """A state that was read, or is on its way to the server, cannot be altered by accident or by a misspelt field."""
     parameters = getattr(value, "__dataclass_params__")  # noqa: B009  # known to dataclasses, not to type checkers
