@@ -22,8 +22,9 @@ from gitref_lock.landing.commit import CommitWish
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.identity import signature
 from gitref_lock.landing.journal import JournalLanding, discard_journal, write_journal
-from gitref_lock.landing.local_move import MoveReport, apply_move, missing_blobs, plan_move
+from gitref_lock.landing.local_move import MoveReport, apply_move
 from gitref_lock.landing.merge.policy import Policy, parse_rules
+from gitref_lock.landing.move_plan import missing_blobs, plan_move
 from gitref_lock.landing.replay import MergeOnMovedTipError, ReplayConflictError
 from gitref_lock.landing.shallow import write_boundary
 from gitref_lock.landing.signing import wants_signature

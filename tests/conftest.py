@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,15 @@ import pytest
 
 from gitref_lock.testing.gitserver import GitHttpServer
 from tests.support.gitcli import Repo, clone, make_bare
+
+
+@pytest.fixture(autouse=True)
+def _closed_remotes() -> Iterator[None]:
+    """Close what tests opened through ``tests.support.runners``."""
+    yield
+    runners = sys.modules.get("tests.support.runners")
+    if runners is not None:
+        runners.close_all()
 
 
 @pytest.fixture

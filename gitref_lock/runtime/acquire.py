@@ -20,7 +20,7 @@ from gitref_lock.core.timing import LeaseTiming, QueueTiming, default_wait_s
 from gitref_lock.errors import GitrefLockError, Interrupted, NotAcquiredError
 from gitref_lock.ports import RemoteError
 from gitref_lock.runtime.deadline import Deadline
-from gitref_lock.runtime.failures import swap_failure
+from gitref_lock.runtime.failures import read_failure, swap_failure
 from gitref_lock.runtime.lease import Lease, describe, inspect_hint
 from gitref_lock.runtime.remote import Picture, Remote
 from gitref_lock.runtime.retry import NotYet, poll
@@ -93,7 +93,10 @@ class Acquirer:
             self._wait = Deadline.after(self.remote.system, request.wait_s).earlier(self.deadline)
         try:
             return poll(self.remote.system, self._attempt, Deadline(self.remote.system.clock))
-        except BaseException as error:
+        except RemoteError as error:
+            self._withdraw(error)
+            raise read_failure(error, self.deadline, f"acquiring {', '.join(request.names)}") from error
+        except (Exception, Interrupted) as error:
             self._withdraw(error)
             raise
 
@@ -292,7 +295,7 @@ class Acquirer:
 
     def _withdraw(self, error: BaseException) -> None:
         """Take the ticket back, whatever ended the wait; what fails here is attached to the error as a note."""
-        if self._place is None or self._place.name is None or not isinstance(error, Exception | Interrupted):
+        if self._place is None or self._place.name is None:
             return
         try:
             self._place.withdraw(Deadline.after(self.remote.system, WITHDRAW_BUDGET_S))

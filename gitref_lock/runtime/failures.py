@@ -8,10 +8,12 @@ from gitref_lock.errors import (
     BreachedError,
     ConfigurationError,
     GitrefLockError,
+    NotAcquiredError,
     OutcomeUnknownError,
     PolicyError,
 )
 from gitref_lock.ports import RemoteError
+from gitref_lock.runtime.deadline import Deadline
 
 _REMOTE_HINTS = {
     "authentication": "check the credentials that git uses for this remote; 'git ls-remote' with them must work",
@@ -46,6 +48,15 @@ def remote_failure(error: RemoteError, url: str) -> GitrefLockError:
         code=error.code,
         hint=_REMOTE_HINTS.get(error.code, ""),
         fields={"remote": url},
+    )
+
+
+def read_failure(error: RemoteError, deadline: Deadline, what: str) -> RemoteError | NotAcquiredError:
+    """Return the error for a read that failed: when the command's own time is over, that is the reason."""
+    if not deadline.is_over:
+        return error
+    return NotAcquiredError(
+        f"{what}: the time given to this command is over ({error.words})", code="timeout", hint="raise --timeout"
     )
 
 

@@ -17,12 +17,12 @@ from gitref_lock.core.refs import Applied, RefusalKind, Refused, Superseded, Unk
 from gitref_lock.core.timing import LeaseTiming
 from gitref_lock.errors import ConfigurationError, Interrupted
 from gitref_lock.landing.change import Change, Prepared
-from gitref_lock.ports import StoredCommit
+from gitref_lock.ports import RemoteError, StoredCommit
 from gitref_lock.runtime.acquire import Acquirer, AcquireRequest
 from gitref_lock.runtime.combine import swept
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.errand import OPEN, BeforeSwap, Errand, How, Landed, PushRequest, no_journal
-from gitref_lock.runtime.failures import swap_failure
+from gitref_lock.runtime.failures import read_failure, swap_failure
 from gitref_lock.runtime.landing_plan import fenced_plan, unfenced_plan
 from gitref_lock.runtime.landing_queue import LandingQueue
 from gitref_lock.runtime.lease import Lease
@@ -42,6 +42,7 @@ class Pusher:
 
     errand: Errand
     queue: LandingQueue
+    _limit: Deadline
     _tried: bool = False
     _unfenced: Lease | None = field(default=None)
 
@@ -60,7 +61,7 @@ class Pusher:
         place = Place(remote, (request.target.lock,), request.holder, request.priority, request.queue)
         started_s = remote.system.clock.monotonic()
         errand = Errand(remote, change, request, deadline, place, started_s, listener, before_swap)
-        return cls(errand, LandingQueue(errand))
+        return cls(errand, LandingQueue(errand), deadline)
 
     def run(self) -> Landed:
         """Return the proved landing, or raise; afterwards the change is in the branch exactly if this returned.
@@ -74,6 +75,8 @@ class Pusher:
             landed = self.queue.settle(error)
             if landed is not None:
                 return landed
+            if isinstance(error, RemoteError):
+                raise read_failure(error, self._limit, f"landing on {self.errand.request.target.branch}") from error
             raise
         finally:
             if self._unfenced is not None:

@@ -16,8 +16,8 @@ from gitref_lock.landing.change import Change
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import OurCommits
-from gitref_lock.landing.journal import Journal
-from gitref_lock.landing.local_move import Recovery, is_on_disk, recover
+from gitref_lock.landing.journal import Journal, journal_path
+from gitref_lock.landing.local_move import Recovery, recover
 from gitref_lock.landing.merge.policy import Policy
 from gitref_lock.landing.replay import Committer, Replayer
 from gitref_lock.landing.shallow import write_boundary
@@ -37,7 +37,7 @@ def resume(remote: Remote, checkout: Checkout, holder: Holder, deadline: Deadlin
 
     Call while holding ``Checkout.exclusive``. Raises OutcomeUnknownError while the remote cannot tell.
     """
-    if not is_on_disk(checkout):
+    if not journal_path(checkout).exists():
         recover(checkout, lambda _journal: None)
         return ""
     question = _Question(remote, checkout, holder, deadline)
