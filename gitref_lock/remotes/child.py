@@ -126,10 +126,18 @@ class ChildStream:
 
     def close(self) -> None:
         """End the child: by closing its pipes, then by signals to its group."""
+        self._end(None, signal.SIGTERM, signal.SIGKILL)
+
+    def abort(self) -> None:
+        """End the child now: it hangs. SIGTERM first, because git then removes its lock files."""
+        self._end(signal.SIGTERM, signal.SIGKILL)
+
+    def _end(self, *signs: signal.Signals | None) -> None:
+        """Close the pipes, then send each signal and wait a little for the child's end; None only waits."""
         for pipe in (self._in, self._out):
             if pipe is not None:
                 pipe.close()
-        for sign in (None, signal.SIGTERM, signal.SIGKILL):
+        for sign in signs:
             if sign is not None:
                 self._kill(sign)
             try:
@@ -139,11 +147,6 @@ class ChildStream:
                 continue
         if self._err is not None:
             self._err.close()
-
-    def abort(self) -> None:
-        """End the child now: it hangs. SIGTERM first, because git then removes its lock files."""
-        self._kill(signal.SIGTERM)
-        self.close()
 
     def _kill(self, sign: signal.Signals) -> None:
         if self._process.poll() is None:

@@ -54,13 +54,12 @@ class Address:
         scheme = scheme.lower()
         if not separator or scheme not in _DEFAULT_PORTS:
             raise RemoteError("unsupported", f"not an http or https address: {scheme[:20]!r}")
-        authority, slash, path = rest.partition("#")[0].partition("/")
-        if "?" in authority:
-            authority, _, query = authority.partition("?")
-            slash, path = "/", f"?{query}"
+        rest = rest.partition("#")[0]
+        border = min((rest.find(mark) for mark in "/?" if mark in rest), default=len(rest))
+        authority, path = rest[:border], rest[border:]
         userinfo, _, place = authority.rpartition("@")
         host, port = _host_and_port(place, _DEFAULT_PORTS[scheme])
-        raw = (slash + path or "/").encode("utf-8", "surrogateescape")
+        raw = (path if path.startswith("/") else f"/{path}").encode("utf-8", "surrogateescape")
         target = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in raw)
         return cls(Origin(scheme, host.lower(), port), target, userinfo)
 

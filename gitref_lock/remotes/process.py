@@ -263,7 +263,9 @@ class SshPlace:
             path = unquote(slash + path)
             path = path[1:] if path.startswith("/~") else path
         else:
-            found = re.fullmatch(r"((?:[^/@\[\]]+@)?(?:\[[^\]]+\]|[^/:\[\]]+)):(.*)", url, re.DOTALL)
+            found = (
+                None if separator else re.fullmatch(r"((?:[^/@\[\]]+@)?(?:\[[^\]]+\]|[^/:\[\]]+)):(.*)", url, re.DOTALL)
+            )
             if found is None:
                 raise RemoteError("unsupported", f"not an ssh address: {redact(url)[:200]}")
             place, path = found[1], found[2]

@@ -133,7 +133,8 @@ def parse_capabilities(words: Iterable[str]) -> dict[str, str]:
 def parse_advertisement(packets: Iterator[Packet], *, head_only: bool = False) -> Advertisement:
     """Parse an advertisement of version 0, 1 or 2, with or without the ``# service`` head of smart HTTP.
 
-    ``head_only`` stops after the first packet that names capabilities and leaves the refs out.
+    ``head_only`` stops after the first packet that names capabilities and leaves the refs out; so does an object format
+    other than SHA-1, whose ids we cannot hold: the caller sees it among the capabilities.
     """
     first = _data(_next(packets))
     if first.startswith(b"# service="):
@@ -154,10 +155,10 @@ def parse_advertisement(packets: Iterator[Packet], *, head_only: bool = False) -
     if not separator and len(line) < 42:
         raise WireError(f"not an advertisement: {text_of(line)[:80]!r}")
     capabilities = parse_capabilities(text_of(tail).split())
+    if head_only or capabilities.get("object-format", "sha1") != "sha1":
+        return Advertisement(0, capabilities)
     refs: dict[RefName, Oid] = {}
     _add_ref(refs, text_of(line))
-    if head_only:
-        return Advertisement(0, capabilities)
     while (packet := _next(packets)) is not Special.FLUSH:
         text = text_of(_data(packet))
         if not text.startswith("shallow "):

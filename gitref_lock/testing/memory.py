@@ -127,9 +127,15 @@ class MemoryServer:
             return under(self.refs, prefixes)
 
     def push(self, commands: Sequence[Command], objects: Sequence[GitObject], *, atomic: bool) -> Report:
-        """Apply a push and report on every command; objects stay even when every ref is refused."""
+        """Apply a push and report on every command.
+
+        The objects stay even when every ref is refused, unless all fail before any ref is looked at or pre-receive
+        declines.
+        """
         with self._lock:
             self.pushes += 1
+            if all(cmd.new == ZERO_OID for cmd in commands):
+                objects = ()  # deletions travel without a pack
             said: list[str] = []
             before = {item.oid for item in objects if item.oid in self.objects}
             self.put(objects)
@@ -138,11 +144,9 @@ class MemoryServer:
                 failed |= {cmd.ref: "transaction aborted" for cmd in commands if cmd.ref not in failed}
             live = [cmd for cmd in commands if cmd.ref not in failed]
             words = self.pre_receive_hook(live) if self.pre_receive_hook is not None and live else None
+            if words is not None or not live:
+                self._drop({item.oid for item in objects} - before)
             if words is not None:
-                for item in objects:
-                    if item.oid not in before:
-                        del self.objects[item.oid]
-                        self._complete.discard(item.oid)
                 said.append(words)
                 failed |= {cmd.ref: "pre-receive hook declined" for cmd in live}
             elif atomic and self.atomic:
@@ -151,6 +155,12 @@ class MemoryServer:
                 for cmd in live:
                     failed |= self._single(cmd, said)
             return Report("ok", {cmd.ref: failed.get(cmd.ref) for cmd in commands}, "\n".join(said))
+
+    def _drop(self, oids: Collection[Oid]) -> None:
+        """Forget objects that were kept apart until now."""
+        for one in oids:
+            del self.objects[one]
+        self._complete -= set(oids)
 
     def _checks(self, commands: Sequence[Command], said: list[str]) -> dict[RefName, str]:
         """Return the commands that fail before any ref is looked at: missing objects, hidden refs."""
@@ -188,15 +198,11 @@ class MemoryServer:
         return {}
 
     def _declined(self, cmd: Command) -> str | None:
-        """Return why a ref's own checks refuse the command: its name, what it points to, the update hook."""
+        """Return why a ref's own checks refuse the command: its name, the update hook."""
         try:
             ref_name(cmd.ref)
         except InvalidNameError:
             return "funny refname"
-        if cmd.ref.startswith("refs/heads/") and cmd.new != ZERO_OID:
-            target = self.objects.get(cmd.new)
-            if target is not None and target.kind is not ObjectKind.COMMIT:
-                return "failed to update ref"
         return None if self.update_hook is None else self.update_hook(cmd)
 
     def _busy(self, commands: Sequence[Command]) -> str | None:
@@ -215,19 +221,26 @@ class MemoryServer:
         for cmd in commands:
             present = self.refs.get(cmd.ref)
             is_delete = cmd.new == ZERO_OID
-            if is_delete and self.holes and cmd.old not in self.objects:
-                continue  # the expected object is not here: C git drops the comparison
+            # The expected object of a delete is not here: C git drops the comparison.
+            is_blind = is_delete and self.holes and cmd.old not in self.objects
             prefix = f"cannot lock ref '{cmd.ref}'"
+            if present is None and not is_blind and cmd.old != ZERO_OID:
+                return f"{prefix}: unable to resolve reference '{cmd.ref}'"
+            if present is None and (blocker := self._blocker(cmd.ref, names)) is not None:
+                return f"{prefix}: '{blocker}' exists; cannot create '{cmd.ref}'"
+            if is_blind:
+                continue
             if cmd.old == ZERO_OID and present is not None:
                 return f"{prefix}: reference already exists"
-            if cmd.old != ZERO_OID and present is None:
-                return f"{prefix}: unable to resolve reference '{cmd.ref}'"
-            if cmd.old not in {ZERO_OID, present}:
+            if present is not None and present != cmd.old:
                 return f"{prefix}: is at {present} but expected {cmd.old}"
-            blocker = None if is_delete or present is not None else self._blocker(cmd.ref, names)
-            if blocker is not None:
-                return f"{prefix}: '{blocker}' exists; cannot create '{cmd.ref}'"
+            if cmd.ref.startswith("refs/heads/") and not is_delete and not self._is_commit(cmd.new):
+                return f"trying to write non-commit object {cmd.new} to branch '{cmd.ref}'"
         return None
+
+    def _is_commit(self, oid: Oid) -> bool:
+        """Tell whether the object is a commit."""
+        return oid in self.objects and self.objects[oid].kind is ObjectKind.COMMIT
 
     def _blocker(self, ref: RefName, names: Sequence[RefName]) -> RefName | None:
         """Return a ref that is a folder of ``ref`` or lies within it."""

@@ -100,6 +100,12 @@ class TestAdvertisements:
             assert (found.version, found.refs) == (2, {})
             assert found.capabilities["fetch"] == "shallow wait-for-done"
 
+    def test_another_hash_is_seen_among_the_capabilities(self) -> None:
+        """The ids of a SHA-256 repository are not even parsed."""
+        line = wire.pkt("0" * 64 + " capabilities^{}\0atomic object-format=sha256\n")
+        found = wire.parse_advertisement(wire.packets_of(line + wire.FLUSH_PKT))
+        assert (found.capabilities["object-format"], found.refs) == ("sha256", {})
+
     def test_version_one_is_version_zero_with_a_line_more(self) -> None:
         """A server that answers in version 1 is understood."""
         data = wire.pkt("version 1\n") + wire.pkt(f"{A} refs/heads/main\0atomic\n") + wire.FLUSH_PKT
