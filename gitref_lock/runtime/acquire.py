@@ -17,7 +17,7 @@ from gitref_lock.core.refs import Applied, Breached, Refused, Superseded, Unknow
 from gitref_lock.core.text import JsonObject
 from gitref_lock.core.ticket import Kind
 from gitref_lock.core.timing import LeaseTiming, QueueTiming, default_wait_s
-from gitref_lock.errors import GitrefLockError, Interrupted, NotAcquiredError
+from gitref_lock.errors import GitrefLockError, Interrupted, LeaseLostError, NotAcquiredError
 from gitref_lock.ports import RemoteError
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.failures import read_failure, swap_failure
@@ -186,6 +186,8 @@ class Acquirer:
         if isinstance(outcome, Applied):
             lease = self._lease(token, moves, sent, waited_s)
             self._stop_if_interrupted(lease)
+            if not self._stands(lease):
+                return None
             self._remove_dead(picture, busy)
             return lease
         if not isinstance(outcome, Unknown):
@@ -194,6 +196,31 @@ class Acquirer:
             return None
         names = ", ".join(self.request.names)
         raise swap_failure(outcome, f"acquiring {names}", inspect_hint(self.request.names))
+
+    def _stands(self, lease: Lease) -> bool:
+        """Tell whether a lease just confirmed is still ours; one that came too late is given back, never used.
+
+        A claim that was found by reading back may have expired, or been broken, in the meantime.
+        """
+        assert self._swapper is not None
+        if not self._swapper.was_in_doubt and lease.left_s() > 0:
+            return True
+        try:
+            if lease.left_s() > 0:
+                lease.adopt(Deadline.after(self.remote.system, lease.left_s()))
+                lease.check()
+                return True
+        except LeaseLostError:
+            pass  # what of it is still ours is given back below
+        except RemoteError as error:
+            raise swap_failure(Unknown(str(error)), "acquiring", inspect_hint(self.request.names)) from error
+        try:
+            failure = lease.release(Deadline.after(self.remote.system, WITHDRAW_BUDGET_S))
+        except RemoteError as error:
+            failure = swap_failure(Unknown(str(error)), "giving a late lease back", inspect_hint(self.request.names))
+        if failure is not None:
+            raise failure
+        return False
 
     def _moves(self, found: list[Found], picture: Picture, token: Nonce, waited_s: float) -> dict[LockName, LockMove]:
         request = self.request

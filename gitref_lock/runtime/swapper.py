@@ -21,6 +21,7 @@ from gitref_lock.core.refs import (
     At,
     Breached,
     RefEdit,
+    RefusalKind,
     Refused,
     Role,
     Superseded,
@@ -38,6 +39,7 @@ HURRIED_CALL_S = 2.0
 PATIENCE_S = 60.0
 _TORN_READ_S = 1.0
 _TORN_READS = 3
+_CONTENDED = 3
 
 _RAISES_GENERATION = frozenset(
     {Event.ACQUIRE, Event.TAKE_OVER, Event.PREEMPT, Event.BREAK, Event.REAP, Event.LAND, Event.LAND_EXPIRED}
@@ -100,10 +102,15 @@ def plan_for_locks(
 
 @dataclass(slots=True)
 class Swapper:
-    """Carries plans over one remote. ``interrupted`` is the signal that arrived while a swap was in doubt."""
+    """Carries plans over one remote. ``interrupted`` is the signal that arrived while a swap was in doubt.
+
+    ``was_in_doubt`` tells whether the last outcome came from reading back: what it says was true once, and need not be
+    any more.
+    """
 
     remote: Remote
     interrupted: Interrupted | None = None
+    was_in_doubt: bool = False
 
     def carry(self, plan: Plan, deadline: Deadline) -> SwapOutcome:
         """Send ``plan`` and return its proven outcome.
@@ -111,17 +118,21 @@ class Swapper:
         Superseded means surely not applied and no longer possible. Unknown is returned only when the swap could
         neither be decided nor killed. A signal that arrives meanwhile is kept until the outcome is certain.
         """
-        in_doubt = False
-        attempt = 0
+        in_doubt = self.was_in_doubt = False
+        attempt = contended = 0
         patience = deadline.earlier(Deadline.after(self.remote.system, PATIENCE_S))
         while True:
             outcome = self._send(plan, deadline)
+            if isinstance(outcome, Refused) and outcome.kind is RefusalKind.CONTENTION and contended < _CONTENDED:
+                # Surely not applied, and not for good: a busy server, or a lost race that could not be read back.
+                contended += 1
+                outcome = Unknown(outcome.words, nothing_sent=True)
             if isinstance(outcome, Applied | Breached) or (not in_doubt and not isinstance(outcome, Unknown)):
                 if isinstance(outcome, Breached | Refused):
                     self.remote.forget_server()
                 return outcome
             sent_nothing = isinstance(outcome, Unknown) and outcome.nothing_sent and not in_doubt
-            in_doubt = in_doubt or not sent_nothing
+            in_doubt = self.was_in_doubt = in_doubt or not sent_nothing
             if in_doubt:
                 judged = self._judge_patiently(plan, patience)
                 if judged is not None:

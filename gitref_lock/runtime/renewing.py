@@ -1,0 +1,77 @@
+"""Keeping a lease alive in the background, and telling at once when it is over.
+
+The renewer has a store of its own, so that a stalled renewal never stands in the way of a release. A renewal that fails
+is tried again until the holder's own deadline; what cannot be renewed by then is lost for good
+(docs/protocol.md, section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+from gitref_lock.errors import GitrefLockError, LeaseLostError
+from gitref_lock.ports import RemoteError
+from gitref_lock.runtime.deadline import Deadline
+from gitref_lock.runtime.lease import Lease
+
+_JITTER = 0.1
+_RETRY_S = 1.0
+_RENEWED_BY_OTHERS_S = 0.2
+
+
+@dataclass(slots=True)
+class Renewer:
+    """Renews ``lease`` every third of its ttl until stopped; ``renewed`` is called after each success.
+
+    ``lost`` is called once, from the renewer's thread, when the lease is over.
+    """
+
+    lease: Lease
+    renewed: Callable[[Lease], None] = lambda _lease: None
+    lost: Callable[[str], None] = lambda _why: None
+    failures: list[str] = field(default_factory=list)
+    _stop: Event = field(default_factory=Event)
+    _thread: Thread | None = None
+
+    def start(self) -> None:
+        """Begin renewing in a thread of its own, which never keeps the process alive."""
+        self._thread = Thread(target=self.run, name="renewer", daemon=True)
+        self._thread.start()
+
+    def stop(self, wait_s: float) -> bool:
+        """Ask the renewer to end and wait for at most ``wait_s``; tell whether it has ended."""
+        self._stop.set()
+        if self._thread is None:
+            return True
+        self._thread.join(wait_s)
+        return not self._thread.is_alive()
+
+    def run(self) -> None:
+        """Renew until stopped or lost."""
+        system = self.lease.remote.system
+        interval = self.lease.timing.renew_interval_s
+        pause = interval * system.entropy.uniform(1 - _JITTER, 1.0)
+        while not self._stop.wait(max(0.0, min(pause, self.lease.left_s()))):
+            if self.lease.left_s() <= 0:
+                self._lose("it could not be renewed in time")
+                return
+            try:
+                self.lease.renew(Deadline.after(system, self.lease.left_s()))
+            except LeaseLostError as error:
+                if error.code != "lease-contended":
+                    self._lose(error.message)
+                    return
+                pause = _RENEWED_BY_OTHERS_S
+            except (GitrefLockError, RemoteError) as error:
+                self.failures.append(str(error))
+                pause = system.entropy.uniform(_RETRY_S / 2, _RETRY_S)
+            else:
+                self.renewed(self.lease)
+                pause = interval * system.entropy.uniform(1 - _JITTER, 1.0)
+
+    def _lose(self, why: str) -> None:
+        last = f" (last failure: {self.failures[-1]})" if self.failures else ""
+        self.lease.lose(why + last)
+        self.lost(self.lease.lost or why)

@@ -1,0 +1,116 @@
+"""A small process that ends a wrapped command at its lease's end, whatever becomes of the process that holds the lease.
+
+``run`` itself may be killed, stopped or swapped out; the command must not go on for longer than its lease. The watchdog
+is forked before any thread exists, hears the deadline after each renewal through a pipe, and reads it on the clock that
+goes on through suspend (docs/protocol.md, section 4).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import struct
+from dataclasses import dataclass
+
+from gitref_lock.ports import Clock
+
+_MESSAGE = struct.Struct("!d")
+_POLL_S = 5.0
+_DONE = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watchdog:
+    """The holder's end: tell it the deadline, and at last that all is done."""
+
+    pid: int
+    pipe: int
+
+    def until(self, boottime_s: float) -> None:
+        """Tell the watchdog to end the command at this instant of the suspend-counting clock."""
+        self._send(boottime_s)
+
+    def dismiss(self) -> None:
+        """End the watchdog without touching the command, and reap it."""
+        self._send(_DONE)
+        os.close(self.pipe)
+        os.waitpid(self.pid, 0)
+
+    def _send(self, value: float) -> None:
+        try:
+            os.write(self.pipe, _MESSAGE.pack(value))
+        except BrokenPipeError:
+            return  # the watchdog has acted already: the command is gone
+
+
+def start_watchdog(clock: Clock, group: int, until_s: float, kill_after_s: float) -> Watchdog:
+    """Fork the watchdog over process group ``group``.
+
+    At ``until_s`` (suspend-counting clock) the group gets SIGTERM, ``kill_after_s`` later SIGKILL.
+    """
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.close(writer)
+            os.setsid()
+            _shed(reader)
+            _watch(clock, reader, group, until_s, kill_after_s)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(reader)
+    return Watchdog(pid, writer)
+
+
+def _shed(keep: int) -> None:
+    """Let go of everything inherited: a pipe held open here would make the command's readers wait for it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    os.closerange(0, keep)
+    os.closerange(keep + 1, min(65536, os.sysconf("SC_OPEN_MAX")))
+
+
+def _watch(clock: Clock, reader: int, group: int, until_s: float, kill_after_s: float) -> None:
+    is_open = True
+    while True:
+        left = until_s - clock.boottime()
+        if left <= 0:
+            break
+        # The timeout of select does not count suspended time; a short one finds out soon after waking up.
+        ready, _, _ = select.select([reader] if is_open else [], [], [], min(left, _POLL_S))
+        if not ready:
+            continue
+        message = os.read(reader, _MESSAGE.size)
+        if len(message) < _MESSAGE.size:
+            is_open = False
+            continue
+        value: float = _MESSAGE.unpack(message)[0]
+        if value == _DONE:
+            return
+        until_s = value
+    _end(clock, group, until_s + kill_after_s)
+
+
+def _end(clock: Clock, group: int, kill_at_s: float) -> None:
+    """Send SIGTERM now, SIGKILL at ``kill_at_s``; nothing when the group is gone."""
+    if not _signal_group(group, signal.SIGTERM):
+        return
+    while (left := kill_at_s - clock.boottime()) > 0:
+        select.select([], [], [], min(left, 0.05))
+        if not _signal_group(group, 0):
+            return
+    _signal_group(group, signal.SIGKILL)
+
+
+def _signal_group(group: int, number: int) -> bool:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
