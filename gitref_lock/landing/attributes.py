@@ -134,7 +134,7 @@ class Attributes:
         content = read_plain(self._tree.full(name)) if self._tree.is_real_folder(folder) else None
         if content is None and not self._tree.lstat(name):
             entry = self._index.find(name)
-            content = self._checkout.blob(entry.oid) if entry is not None and not entry.stage else None
+            content = self._checkout.known_blob(entry.oid) if entry is not None and not entry.stage else None
         return content
 
     def _strongest_first(self, path: bytes) -> Iterator[Rule]:

@@ -25,6 +25,7 @@ from gitref_lock.landing import discovery
 from gitref_lock.landing.errors import (
     CheckoutBusyError,
     LandingError,
+    NeedsGitError,
     NotARepositoryError,
     UnfinishedOperationError,
     UnsupportedRepositoryError,
@@ -75,7 +76,8 @@ class Checkout:
         relative = os.path.relpath(start.resolve(), self.work_tree)
         inside = relative != "." and not relative.startswith("..")
         self.prefix = os.fsencode(relative) + b"/" if inside else b""
-        self.index_path = Path(os.path.abspath(repo.index_path()))  # noqa: PTH100 - must not follow a symlink
+        named = environ.get("GIT_INDEX_FILE")
+        self.index_path = self.work_tree / named if named else self.git_dir / "index"
 
     @classmethod
     def open(cls, start: Path, environ: Mapping[str, str]) -> Checkout:
@@ -142,6 +144,13 @@ class Checkout:
             return self.store[ObjectID(oid)].as_raw_string()
         except KeyError:
             return None
+
+    def known_blob(self, oid: bytes) -> bytes:
+        """Return a blob's content; raise NeedsGitError when only git can fetch it (partial clones)."""
+        found = self.blob(oid)
+        if found is None:
+            raise NeedsGitError(f"blob {oid.decode('ascii')} is not in this partial clone")
+        return found
 
     def tree_of(self, commit: Oid | None) -> Oid | None:
         """Return the tree of ``commit``; None stands for the empty tree of an unborn branch."""
@@ -292,7 +301,10 @@ class Checkout:
     def private_dir(self) -> Path:
         """The folder for this tool's own files inside the git directory; made on first use."""
         folder = self.git_dir / "gitref-lock"
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise LandingError("git-dir-unwritable", f"{folder} cannot be made: {error.strerror}") from error
         return folder
 
     @contextmanager

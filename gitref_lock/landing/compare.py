@@ -12,8 +12,8 @@ from pathlib import Path
 from dulwich.objects import Blob
 
 from gitref_lock.landing.checkout import Checkout
-from gitref_lock.landing.convert import Converter, NeedsGitError
-from gitref_lock.landing.errors import StagingError
+from gitref_lock.landing.convert import Converter
+from gitref_lock.landing.errors import NeedsGitError, StagingError
 from gitref_lock.landing.index_file import Entry, IndexFile
 from gitref_lock.landing.journal import MovePath
 from gitref_lock.landing.scan import is_unchanged
@@ -58,7 +58,7 @@ class Comparer:
             data = self._tree.read(path, st)
             if mode == SYMLINK:
                 return TreeEntry(SYMLINK, bytes(Blob.from_string(data).id))
-            clean = self._converter.to_git(path, data, lambda: self._checkout.blob(entry.oid) if entry else None)
+            clean = self._converter.to_git(path, data, entry.oid if entry is not None else None)
         except NeedsGitError:
             return self._content_through_git(path, mode)
         except (OSError, StagingError):

@@ -7,24 +7,20 @@ The rules are those of gitattributes(5), "text", "eol" and core.autocrlf in git-
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from dulwich.line_ending import CRLFAction, resolve_crlf_action
 
 from gitref_lock.landing.attributes import Attributes, Value
 from gitref_lock.landing.checkout import Checkout, text
-from gitref_lock.landing.errors import StagingError
+from gitref_lock.landing.errors import NeedsGitError, StagingError
 from gitref_lock.remotes.gitconfig_values import parse_bool
 
 _AUTO = (CRLFAction.AUTO_INPUT, CRLFAction.AUTO_CRLF)
 _TO_CRLF = (CRLFAction.TEXT_CRLF, CRLFAction.AUTO_CRLF)
 _LFS_POINTER = b"version https://git-lfs"
 _ODD_CONTROLS = bytes(byte for byte in range(1, 32) if byte not in b"\b\t\n\f\r\x1b") + b"\x7f"
-
-
-class NeedsGitError(Exception):
-    """This step is exact only when git itself does it; the text says why."""
 
 
 class _Counts(NamedTuple):
@@ -87,11 +83,11 @@ class Converter:
                     "install git-lfs and run 'git lfs install', or remove the filter=lfs attribute",
                 )
 
-    def to_git(self, path: bytes, data: bytes, in_index: Callable[[], bytes | None]) -> bytes:
+    def to_git(self, path: bytes, data: bytes, in_index: bytes | None) -> bytes:
         """Return the blob content for a regular file's ``data``.
 
-        ``in_index`` returns what the index holds for the path now: with text=auto git leaves CRLF alone where it is
-        committed already.
+        ``in_index`` is the id of the blob that the index holds for the path now, None for a new one: with text=auto git
+        leaves CRLF alone where it is committed already.
         """
         attributes = self._attributes.of(path)
         self._require_plain(path, attributes, data)
@@ -105,8 +101,8 @@ class Converter:
         if action in _AUTO:
             if _looks_binary(_count(data)):
                 return data
-            present = in_index()
-            if present is not None and b"\r" in present:
+            present = self._checkout.known_blob(in_index) if in_index is not None else b""
+            if b"\r" in present:
                 counts = _count(present)
                 if counts.crlf and not _looks_binary(counts):
                     return data

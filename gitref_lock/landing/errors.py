@@ -68,3 +68,7 @@ class PathspecError(LandingError, UsageError):
 
 class HookError(LandingError, PolicyError):
     """A commit hook failed."""
+
+
+class NeedsGitError(Exception):
+    """A step is exact only when git itself does it; the text says why. Caught where git can be asked, never shown."""

@@ -60,7 +60,7 @@ class Ignores:
             if content is None:
                 entry = self._index.find(name)
                 if entry is not None and entry.is_skip_worktree:
-                    content = self._checkout.blob(entry.oid)
+                    content = self._checkout.known_blob(entry.oid)
             known = pattern_lines(content, folder + b"/" if folder else b"") if content else ()
             self._own[folder] = known
         return known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from dulwich.repo import InvalidWorktreeConfiguration, Repo, UnsupportedExtensio
 from gitref_lock.core.names import ZERO_OID, Oid
 from gitref_lock.landing import discovery
 from gitref_lock.landing.errors import LandingError, NotARepositoryError, UnsupportedRepositoryError
+from gitref_lock.remotes.gitconfig import load
 
 _HARMLESS_EXTENSIONS = frozenset({b"partialclone", b"preciousobjects", b"noop", b"noop-v1"})
 
@@ -46,17 +48,21 @@ class TolerantRepo(Repo):
 
 def open_repository(place: discovery.Place, start: Path, environ: Mapping[str, str]) -> TolerantRepo:
     work_tree = place.work_tree
-    if place.is_explicit and work_tree is None and not (place.git_dir / "commondir").exists():
-        config = ConfigFile.from_path(str(place.git_dir / "config"))
-        if not config.get_boolean((b"core",), b"bare", default=False) and not _has(config, b"worktree"):
-            work_tree = start.resolve()
     try:
+        config = load(place.git_dir, _common_dir(place.git_dir, environ), work_tree, environ)
+        if config.get("core", None, "worktree"):
+            if not environ.get("GIT_WORK_TREE"):
+                work_tree = None  # the library reads the setting
+        elif config.get_bool("core", None, "bare") and not environ.get("GIT_WORK_TREE"):
+            if work_tree is not None and not (place.git_dir / "commondir").exists():
+                raise NotARepositoryError("no-work-tree", f"{place.git_dir} is a bare repository")
+        elif place.is_explicit and work_tree is None:
+            work_tree = start.resolve()
         return TolerantRepo(
             controldir=str(place.git_dir),
             worktree=str(work_tree) if work_tree else None,
             commondir=environ.get("GIT_COMMON_DIR"),
             object_directory=environ.get("GIT_OBJECT_DIRECTORY"),
-            index_file=environ.get("GIT_INDEX_FILE"),
         )
     except NotGitRepository as error:
         raise NotARepositoryError("not-a-repository", f"no git repository: {error}") from error
@@ -68,9 +74,11 @@ def open_repository(place: discovery.Place, start: Path, environ: Mapping[str, s
         raise LandingError("bad-git-config", f"git's configuration cannot be read: {error}") from error
 
 
-def _has(config: ConfigFile, name: bytes) -> bool:
+def _common_dir(git_dir: Path, environ: Mapping[str, str]) -> Path:
+    named = environ.get("GIT_COMMON_DIR")
+    if named:
+        return Path(named)
     try:
-        config.get((b"core",), name)
-    except KeyError:
-        return False
-    return True
+        return Path(os.path.realpath(git_dir / (git_dir / "commondir").read_text(encoding="utf-8").strip()))
+    except FileNotFoundError:
+        return git_dir

@@ -15,8 +15,7 @@ from pathlib import Path
 from dulwich.wildmatch import MalformedPattern, translate, translate_bracket_expression
 
 from gitref_lock.landing.checkout import text
-from gitref_lock.landing.convert import NeedsGitError
-from gitref_lock.landing.errors import PathspecError
+from gitref_lock.landing.errors import NeedsGitError, PathspecError
 
 _WILD = re.compile(rb"[*?\[\\]")
 _GLOBAL_SWITCHES = ("GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS")

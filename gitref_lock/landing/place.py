@@ -21,7 +21,8 @@ from pathlib import Path
 from gitref_lock.landing.attributes import Attributes
 from gitref_lock.landing.checkout import Checkout, text
 from gitref_lock.landing.compare import Comparer, Task
-from gitref_lock.landing.convert import Converter, NeedsGitError
+from gitref_lock.landing.convert import Converter
+from gitref_lock.landing.errors import NeedsGitError
 from gitref_lock.landing.index_file import Entry, IndexFile
 from gitref_lock.landing.journal import MovePath
 from gitref_lock.landing.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK

@@ -13,8 +13,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from gitref_lock.landing.checkout import text
-from gitref_lock.landing.convert import NeedsGitError
-from gitref_lock.landing.errors import StagingError
+from gitref_lock.landing.errors import NeedsGitError, StagingError
 from gitref_lock.landing.ignore import Ignores
 from gitref_lock.landing.index_file import Entry, IndexFile
 from gitref_lock.landing.pathspec import Pathspecs

@@ -21,8 +21,8 @@ from gitref_lock.core.names import Oid
 from gitref_lock.landing import pathspec, scan
 from gitref_lock.landing.attributes import Attributes
 from gitref_lock.landing.checkout import Checkout, text
-from gitref_lock.landing.convert import Converter, NeedsGitError
-from gitref_lock.landing.errors import PathspecError, StagingError, UnfinishedOperationError
+from gitref_lock.landing.convert import Converter
+from gitref_lock.landing.errors import NeedsGitError, PathspecError, StagingError, UnfinishedOperationError
 from gitref_lock.landing.ignore import Ignores
 from gitref_lock.landing.index_diff import Difference, diff_index
 from gitref_lock.landing.index_file import UNKNOWN_STAT, Entry, UnreadableIndexError, stat_data
@@ -42,14 +42,16 @@ def stage(checkout: Checkout, pathspecs: Sequence[bytes] = (), *, take_all: bool
     if take_all and pathspecs:
         raise PathspecError("bad-pathspec", "PATH and --all exclude each other", "name paths, or use --all")
     try:
-        return _InProcess(checkout, pathspecs, take_all=take_all).run()
-    except UnreadableIndexError as error:
-        reason = str(error)
-    except NeedsGitError as error:
-        reason = str(error)
-    from gitref_lock.landing.stage_git import stage_with_git
+        try:
+            return _InProcess(checkout, pathspecs, take_all=take_all).run()
+        except (UnreadableIndexError, NeedsGitError) as error:
+            reason = str(error)
+        from gitref_lock.landing.stage_git import stage_with_git
 
-    return stage_with_git(checkout, pathspecs, take_all=take_all, reason=reason)
+        return stage_with_git(checkout, pathspecs, take_all=take_all, reason=reason)
+    except OSError as error:
+        where = f" ({text(os.fsencode(error.filename))})" if error.filename else ""
+        raise StagingError("staging-failed", f"staging failed: {error.strerror}{where}") from error
 
 
 def _raw(oid: Oid | None) -> bytes | None:
@@ -174,9 +176,8 @@ class _InProcess:
             if self._converter is None:
                 attributes = Attributes(self._checkout, self._index, self._files)
                 self._converter = Converter(self._checkout, attributes)
-            data = self._converter.to_git(
-                path, data, lambda: None if entry is None or entry.is_intent_to_add else self._checkout.blob(entry.oid)
-            )
+            known = entry.oid if entry is not None and not entry.is_intent_to_add else None
+            data = self._converter.to_git(path, data, known)
         blob = Blob.from_string(data)
         oid = bytes(blob.id)
         if entry is not None and not entry.is_intent_to_add and (entry.mode, entry.oid) == (mode, oid):

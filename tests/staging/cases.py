@@ -363,6 +363,8 @@ CASES = [
     Case("filter", named("f.t", "abc\n"), both(BASE, attributes("*.t filter=up\n"), config("filter.up.clean", UPPER)), take_all=True, needs_git=True),
     Case("filter-unconfigured", named("f.t", "abc\n"), both(BASE, attributes("*.t filter=none\n")), take_all=True),
     Case("filter-required-fails", named("f.t", "abc\n"), both(BASE, attributes("*.t filter=no\n"), config("filter.no.clean", "false"), config("filter.no.required", "true")), take_all=True, refused="git-refused", needs_git=True),
+    Case("lfs-not-installed", named("f.bin", "abc\n"), both(BASE, attributes("*.bin filter=lfs -text\n")), take_all=True, refused="lfs-missing"),
+    Case("lfs-pointer", named("f.bin", "version https://git-lfs.example/spec\n"), both(BASE, attributes("*.bin filter=lfs -text\n")), take_all=True),
     # repositories inside
     Case("embedded", repository("sub", with_commit=True), BASE, take_all=True, refused="embedded-repository"),
     Case("embedded-path", repository("sub", with_commit=True), BASE, paths=(b"sub",), refused="embedded-repository"),
