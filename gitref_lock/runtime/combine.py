@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from gitref_lock.core.names import LockName, Oid, TicketName
 from gitref_lock.core.objects import GitObject
 from gitref_lock.core.queue import Entry, in_service_order
-from gitref_lock.core.record import Holder
+from gitref_lock.core.record import ClockSource, Holder
 from gitref_lock.core.refs import At, RefEdit, Role
 from gitref_lock.core.text import JsonObject
 from gitref_lock.core.ticket import VERDICT_KEPT_S, Kind, Ticket, Verdict, VerdictKind
@@ -32,6 +32,7 @@ from gitref_lock.runtime.retry import reading
 MAX_BATCH = 128
 MAX_BATCH_BYTES = 8 << 20
 MAX_SWEPT = 64
+LOCAL_CLOCKS_APART_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +239,13 @@ def _may_carry_a_change(entry: Entry) -> bool:
 
 
 def swept(remote: Remote, picture: Picture) -> list[RefEdit]:
-    """Return the removal of verdicts whose names can no longer be claimed by a late copy of their create."""
-    now_at = remote.instants().now_at
+    """Return the removal of verdicts whose names can no longer be claimed by a late copy of their create.
+
+    Where the server's clock is not known, the sweeper's own says little about another machine's instant: a day must lie
+    between them.
+    """
+    instants = remote.instants()
+    now_at = instants.now_at - (0 if instants.source is ClockSource.SERVER else LOCAL_CLOCKS_APART_S)
     edits: list[RefEdit] = []
     for lock, queue in picture.queues.items():
         for entry in queue:

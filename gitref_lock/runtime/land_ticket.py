@@ -29,7 +29,10 @@ _TRIES = 6
 
 @dataclass(slots=True)
 class LandTicket:
-    """One posted change. ``tip`` is the ticket's commit as last written by us, ``prepared`` what it offers."""
+    """One posted change. ``tip`` is the ticket's commit as last written by us, ``prepared`` what it offers.
+
+    ``was_gone`` tells that a withdrawal found no ticket: it had ended and was swept, so only the branch knows how.
+    """
 
     remote: Remote
     lock: LockName
@@ -38,6 +41,7 @@ class LandTicket:
     tip: Oid
     prepared: Prepared
     posted_s: float
+    was_gone: bool = False
 
     @property
     def ref(self) -> RefName:
@@ -83,6 +87,8 @@ class LandTicket:
             if entry is not None and entry.ticket is not None and entry.ticket.verdict is not None:
                 return entry.ticket.verdict
             objects = self.verdict_objects(verdict)
+            # A name that is free may be claimed by a late copy of our create: the verdict takes it all the same.
+            self.was_gone = self.was_gone or entry is None
             expect = Absent() if entry is None else At(entry.tip)
             edit = RefEdit(self.ref, expect, objects[0].oid, Role.TICKET)
             outcome = swapper.carry(Plan((edit,), objects), deadline)

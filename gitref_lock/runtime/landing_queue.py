@@ -229,6 +229,8 @@ class LandingQueue:
         self.errand.deadline = Deadline.after(self.errand.remote.system, WITHDRAW_BUDGET_S)
         try:
             verdict = ticket.withdraw(self.errand.deadline)
+            if ticket.was_gone and (copies := self._copies_in_branch(ticket)):
+                verdict = Verdict(VerdictKind.LANDED, commits=copies)
             if verdict is None or verdict.kind is not VerdictKind.LANDED:
                 self.ticket = None
                 return None
