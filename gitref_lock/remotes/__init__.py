@@ -13,8 +13,10 @@ def open_store(spec: RemoteSpec, system: System) -> RefStore:
         from gitref_lock.remotes.http import HttpStore
 
         return HttpStore(spec, system)
-    from gitref_lock.remotes.process import GitDaemonStore, PathStore, SshStore
+    if spec.scheme == "ssh":
+        from gitref_lock.remotes.ssh import SshStore
 
-    if spec.scheme == "path":
-        return PathStore(spec, system)
-    return SshStore(spec, system) if spec.scheme == "ssh" else GitDaemonStore(spec, system)
+        return SshStore(spec, system)
+    from gitref_lock.remotes.process import GitDaemonStore, PathStore
+
+    return PathStore(spec, system) if spec.scheme == "path" else GitDaemonStore(spec, system)

@@ -17,6 +17,7 @@ from gitref_lock.core.refs import RefEdit, RefusalKind, Refused, Unknown
 from gitref_lock.ports import Capabilities, FetchRequest, RemoteError, System
 from gitref_lock.remotes.http1 import BodyTooLargeError, Reply
 from gitref_lock.remotes.http_client import HttpClient
+from gitref_lock.remotes.pktline import TooLargeError, WireError, packets_of
 from gitref_lock.remotes.redact import redact
 from gitref_lock.remotes.settings import RemoteSpec
 from gitref_lock.remotes.settle import Attempt
@@ -26,12 +27,9 @@ from gitref_lock.remotes.wire import (
     MAX_REPORT_BYTES,
     Advertisement,
     FetchReply,
-    TooLargeError,
-    WireError,
     fetch_request_v0,
     fetch_request_v2,
     ls_refs_request,
-    packets_of,
     parse_advertisement,
     parse_fetch_v0,
     parse_fetch_v2,

@@ -209,11 +209,11 @@ class HttpClient:
         stream, is_reused = self._stream(address.origin, deadline)
         self._traffic.requests += 1
         before = self._traffic.bytes_received
+        reply = None
         try:
             stream.send(data, deadline)
             reply = read_reply(stream, deadline, max_bytes=max_bytes, enough=enough)
         except LinkError as exc:
-            stream.close()
             is_dead = exc.code == "unreachable" and self._traffic.bytes_received == before
             if not (is_reused and repeat and is_dead):
                 raise
@@ -221,10 +221,12 @@ class HttpClient:
             return self._once(
                 method, address, headers, body, deadline, repeat=False, max_bytes=max_bytes, enough=enough
             )
-        if reply.keep_alive:
-            self._kept, self._kept_origin = stream, address.origin
-        else:
-            stream.close()
+        finally:
+            # Also when a signal interrupts us: half a conversation must never be taken up again.
+            if reply is not None and reply.keep_alive:
+                self._kept, self._kept_origin = stream, address.origin
+            else:
+                stream.close()
         return reply
 
     def _private_headers(self, origin: Origin) -> list[tuple[str, str]]:

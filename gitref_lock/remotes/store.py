@@ -28,16 +28,10 @@ from gitref_lock.ports import (
     Traffic,
 )
 from gitref_lock.remotes.packs import PackedObject, PackError, PackTooLargeError, read_pack, write_pack
+from gitref_lock.remotes.pktline import ServerSaidError, TooLargeError, WireError
 from gitref_lock.remotes.settle import Attempt, Settlement
 from gitref_lock.remotes.streams import Deadline, LinkError
-from gitref_lock.remotes.wire import (
-    FetchReply,
-    Report,
-    ServerSaidError,
-    TooLargeError,
-    WireError,
-    receive_pack_request,
-)
+from gitref_lock.remotes.wire import FetchReply, Report, receive_pack_request
 from gitref_lock.remotes.words import kind_of_error, shown
 
 _T = TypeVar("_T")

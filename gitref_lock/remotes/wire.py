@@ -7,103 +7,30 @@ Formats: gitprotocol-common(5), gitprotocol-pack(5), gitprotocol-v2(5), gitproto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
 from gitref_lock.core.names import ZERO_OID, InvalidNameError, Oid, RefName, oid
 from gitref_lock.core.refs import At, RefEdit
 from gitref_lock.ports import FetchRequest
+from gitref_lock.remotes.pktline import (
+    DELIM_PKT,
+    FLUSH_PKT,
+    Packet,
+    ServerSaidError,
+    Special,
+    WireError,
+    collect_bands,
+    data_of,
+    next_of,
+    packets_of,
+    pkt,
+    text_of,
+)
 
 AGENT = "agent=gitref-lock"
 MAX_REFS = 2_000_000
 MAX_REPORT_BYTES = 8 << 20
-MAX_PROGRESS_CHARS = 16_384
-
-
-class WireError(ValueError):
-    """The bytes are not what the protocol allows at this place."""
-
-
-class ServerSaidError(WireError):
-    """The server ended the conversation with an ``ERR`` packet or on side band 3; the text is its own."""
-
-
-class Special(Enum):
-    """The packets that carry no data; the value is their length field."""
-
-    FLUSH = 0
-    DELIM = 1
-    RESPONSE_END = 2
-
-
-Packet = bytes | Special
-ReadExactly = Callable[[int], bytes]
-FLUSH_PKT = b"0000"
-DELIM_PKT = b"0001"
-
-
-def pkt(text: str | bytes) -> bytes:
-    """Return one data packet; raise WireError when ``text`` does not fit (65516 bytes)."""
-    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-    if len(data) > 65516:
-        raise WireError(f"a packet of {len(data)} bytes does not fit")
-    return b"%04x" % (len(data) + 4) + data
-
-
-def packets_from(read: ReadExactly) -> Iterator[Packet]:
-    """Yield packets from a source that returns exactly the asked number of bytes or raises."""
-    while True:
-        yield read_packet(read)
-
-
-def read_packet(read: ReadExactly) -> Packet:
-    """Read one packet."""
-    head = read(4)
-    try:
-        length = int(head, 16) if head.isalnum() else -1
-    except ValueError:
-        length = -1
-    if length < 0 or length == 3 or length > 65520:
-        raise WireError(f"not a packet: {head[:4]!r}")
-    return Special(length) if length < 4 else read(length - 4)
-
-
-def packets_of(data: bytes) -> Iterator[Packet]:
-    """Yield the packets of a complete answer; raise WireError where it is cut off."""
-    position = 0
-
-    def take(count: int) -> bytes:
-        nonlocal position
-        chunk = data[position : position + count]
-        if len(chunk) < count:
-            raise WireError("the answer is cut off")
-        position += count
-        return chunk
-
-    while position < len(data):
-        yield read_packet(take)
-
-
-def text_of(packet: bytes) -> str:
-    """Return a packet as one line of text; bytes that are no UTF-8 survive a round trip."""
-    return packet.decode("utf-8", "surrogateescape").removesuffix("\n")
-
-
-def _data(packet: Packet) -> bytes:
-    """Return the data of a packet that must have some, and raise what an ``ERR`` packet says."""
-    if isinstance(packet, Special):
-        raise WireError(f"unexpected {packet.name.lower()} packet")
-    if packet.startswith(b"ERR "):
-        raise ServerSaidError(text_of(packet[4:])[:2000])
-    return packet
-
-
-def _next(packets: Iterator[Packet]) -> Packet:
-    packet = next(packets, None)
-    if packet is None:
-        raise WireError("the answer is cut off")
-    return packet
 
 
 def _oid(text: str) -> Oid:
@@ -136,21 +63,21 @@ def parse_advertisement(packets: Iterator[Packet], *, head_only: bool = False) -
     ``head_only`` stops after the first packet that names capabilities and leaves the refs out; so does an object format
     other than SHA-1, whose ids we cannot hold: the caller sees it among the capabilities.
     """
-    first = _data(_next(packets))
+    first = data_of(next_of(packets))
     if first.startswith(b"# service="):
-        if _next(packets) is not Special.FLUSH:
+        if next_of(packets) is not Special.FLUSH:
             raise WireError("no flush packet after the service line")
-        head = _next(packets)
+        head = next_of(packets)
         if head is Special.FLUSH:
             return Advertisement(0, {})
-        first = _data(head)
+        first = data_of(head)
     if text_of(first) == "version 2":
         words = []
-        while (packet := _next(packets)) is not Special.FLUSH:
-            words.append(text_of(_data(packet)))
+        while (packet := next_of(packets)) is not Special.FLUSH:
+            words.append(text_of(data_of(packet)))
         return Advertisement(2, parse_capabilities(words))
     if text_of(first) == "version 1":
-        first = _data(_next(packets))
+        first = data_of(next_of(packets))
     line, separator, tail = first.partition(b"\0")
     if not separator and len(line) < 42:
         raise WireError(f"not an advertisement: {text_of(line)[:80]!r}")
@@ -159,8 +86,8 @@ def parse_advertisement(packets: Iterator[Packet], *, head_only: bool = False) -
         return Advertisement(0, capabilities)
     refs: dict[RefName, Oid] = {}
     _add_ref(refs, text_of(line))
-    while (packet := _next(packets)) is not Special.FLUSH:
-        text = text_of(_data(packet))
+    while (packet := next_of(packets)) is not Special.FLUSH:
+        text = text_of(data_of(packet))
         if not text.startswith("shallow "):
             _add_ref(refs, text)
     return Advertisement(0, capabilities, refs)
@@ -189,8 +116,8 @@ def ls_refs_request(prefixes: Sequence[str]) -> bytes:
 def parse_ls_refs(packets: Iterator[Packet], prefixes: Sequence[str]) -> dict[RefName, Oid]:
     """Return the listed refs under ``prefixes``; a server may list more than was asked."""
     refs: dict[RefName, Oid] = {}
-    while (packet := _next(packets)) is not Special.FLUSH:
-        value, _, rest = text_of(_data(packet)).partition(" ")
+    while (packet := next_of(packets)) is not Special.FLUSH:
+        value, _, rest = text_of(data_of(packet)).partition(" ")
         if value != "unborn":
             _add_ref(refs, f"{value} {rest.partition(' ')[0]}")
     return under(refs, prefixes)
@@ -255,21 +182,17 @@ class FetchReply:
     unshallow: tuple[Oid, ...] = ()
 
 
-class TooLargeError(WireError):
-    """The answer holds more than the caller wants to keep."""
-
-
 def parse_fetch_v2(packets: Iterator[Packet], *, max_bytes: int) -> FetchReply:
     """Parse a version 2 fetch answer; raise TooLargeError when the pack exceeds ``max_bytes``."""
     boundary: dict[str, list[Oid]] = {"shallow": [], "unshallow": []}
     while True:
-        section = text_of(_data(_next(packets)))
+        section = text_of(data_of(next_of(packets)))
         if section == "packfile":
             break
         if section not in {"shallow-info", "acknowledgments", "wanted-refs"}:
             raise WireError(f"unknown section {section[:40]!r}")
-        while (packet := _next(packets)) is not Special.DELIM:
-            _boundary_line(text_of(_data(packet)), boundary)
+        while (packet := next_of(packets)) is not Special.DELIM:
+            _boundary_line(text_of(data_of(packet)), boundary)
     pack = collect_bands(packets, max_bytes=max_bytes).data
     return FetchReply(pack, tuple(boundary["shallow"]), tuple(boundary["unshallow"]))
 
@@ -287,12 +210,12 @@ def parse_fetch_v0(packets: Iterator[Packet], *, with_shallow: bool, max_bytes: 
     """Parse a version 0 fetch answer; ``with_shallow`` says that a boundary section comes first (a depth was asked)."""
     boundary: dict[str, list[Oid]] = {"shallow": [], "unshallow": []}
     if with_shallow:
-        while (packet := _next(packets)) is not Special.FLUSH:
-            if not _boundary_line(text_of(_data(packet)), boundary):
+        while (packet := next_of(packets)) is not Special.FLUSH:
+            if not _boundary_line(text_of(data_of(packet)), boundary):
                 raise WireError("not a shallow line")
-    first = _data(_next(packets))
+    first = data_of(next_of(packets))
     while first.startswith((b"ACK ", b"NAK")):
-        first = _data(_next(packets))
+        first = data_of(next_of(packets))
 
     def rest() -> Iterator[Packet]:
         yield first
@@ -300,45 +223,6 @@ def parse_fetch_v0(packets: Iterator[Packet], *, with_shallow: bool, max_bytes: 
 
     pack = collect_bands(rest(), max_bytes=max_bytes).data
     return FetchReply(pack, tuple(boundary["shallow"]), tuple(boundary["unshallow"]))
-
-
-# Side bands.
-
-
-@dataclass(frozen=True, slots=True)
-class Bands:
-    """What came over the side bands: ``data`` (1), ``progress`` (2, cut to a bound), ``error`` (3)."""
-
-    data: bytes
-    progress: str = ""
-    error: str = ""
-
-
-def collect_bands(packets: Iterator[Packet], *, max_bytes: int, keep_error: bool = False) -> Bands:
-    """Collect the side bands up to the flush packet.
-
-    An error on band 3 raises ServerSaidError, or with ``keep_error`` ends the collection and is returned.
-    """
-    data: list[bytes] = []
-    size, progress = 0, ""
-    while (packet := _next(packets)) is not Special.FLUSH:
-        content = _data(packet)
-        band, payload = content[:1], content[1:]
-        if band == b"\x01":
-            size += len(payload)
-            if size > max_bytes:
-                raise TooLargeError(f"more than {max_bytes} bytes")
-            data.append(payload)
-        elif band == b"\x02":
-            progress = (progress + payload.decode("utf-8", "replace"))[:MAX_PROGRESS_CHARS]
-        elif band == b"\x03":
-            said = payload.decode("utf-8", "replace").strip()[:2000]
-            if not keep_error:
-                raise ServerSaidError(said or progress.strip()[-2000:])
-            return Bands(b"".join(data), progress, said or "error without words")
-        else:
-            raise WireError(f"unknown side band {band!r}")
-    return Bands(b"".join(data), progress)
 
 
 # Swaps.
@@ -366,7 +250,7 @@ class Report:
 
 def parse_report(packets: Iterator[Packet], edits: Sequence[RefEdit]) -> Report:
     """Parse a receive-pack answer with or without side bands; raise WireError unless it reports on every edit."""
-    first = _data(_next(packets))
+    first = data_of(next_of(packets))
 
     def whole() -> Iterator[Packet]:
         yield first
@@ -386,12 +270,12 @@ def parse_report(packets: Iterator[Packet], edits: Sequence[RefEdit]) -> Report:
 
 def _report_lines(packets: Iterator[Packet], edits: Sequence[RefEdit], progress: str) -> Report:
     """Parse the report proper: ``unpack``, then ``ok`` and ``ng`` lines, then a flush."""
-    head = text_of(_data(_next(packets)))
+    head = text_of(data_of(next_of(packets)))
     if not head.startswith("unpack "):
         raise WireError(f"not a report: {head[:80]!r}")
     statuses: dict[RefName, str | None] = {}
-    while (packet := _next(packets)) is not Special.FLUSH:
-        word, _, rest = text_of(_data(packet)).partition(" ")
+    while (packet := next_of(packets)) is not Special.FLUSH:
+        word, _, rest = text_of(data_of(packet)).partition(" ")
         if word == "ok":
             statuses[RefName(rest)] = None
         elif word == "ng":

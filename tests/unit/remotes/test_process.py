@@ -15,8 +15,9 @@ from gitref_lock.core.refs import Applied, RefusalKind, Refused, SwapOutcome, Un
 from gitref_lock.ports import FetchRequest, RefStore, RemoteError, Traffic
 from gitref_lock.remotes import open_store
 from gitref_lock.remotes.child import ChildStream, child_environment
-from gitref_lock.remotes.process import PathStore, SshPlace
+from gitref_lock.remotes.process import PathStore
 from gitref_lock.remotes.settings import RemoteSpec, Scheme
+from gitref_lock.remotes.ssh import SshPlace
 from gitref_lock.remotes.streams import Deadline, LinkError, Reader
 from gitref_lock.system import SystemClock, real_system
 from gitref_lock.testing.contract import create, lock, present, state, update

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gitref_lock.core.names import ZERO_OID, Oid, RefName
 from gitref_lock.core.refs import Absent, At, RefEdit, Role
 from gitref_lock.ports import FetchRequest
-from gitref_lock.remotes import wire
+from gitref_lock.remotes import pktline, wire
 from gitref_lock.remotes.packs import write_pack
 from gitref_lock.testing.contract import create, delete, lock, state, update
 
@@ -27,37 +27,7 @@ def captured(name: str) -> bytes:
 
 def report(data: bytes, *edits: RefEdit) -> wire.Report:
     """Parse a report on ``edits``."""
-    return wire.parse_report(wire.packets_of(data), edits)
-
-
-class TestPackets:
-    """Packet lines."""
-
-    def test_a_packet_carries_its_length(self) -> None:
-        """The length counts its own four digits."""
-        assert wire.pkt("hi\n") == b"0007hi\n"
-        assert list(wire.packets_of(b"0007hi\n000000010002")) == [b"hi\n", *wire.Special]
-
-    def test_an_overlong_packet_is_refused(self) -> None:
-        """What does not fit into one packet raises instead of breaking the stream."""
-        assert wire.pkt(b"x" * 65516).startswith(b"fff0")
-        with pytest.raises(wire.WireError, match="does not fit"):
-            wire.pkt(b"x" * 65517)
-
-    @pytest.mark.parametrize("data", [b"0003", b"fff1", b"ffff", b"zzzz", b"+007hi\n", b" 07", b"00", b"0009hi\n"])
-    def test_what_is_no_packet_is_an_error(self, data: bytes) -> None:
-        """Impossible lengths, letters and cut packets raise WireError."""
-        with pytest.raises(wire.WireError):
-            list(wire.packets_of(data))
-
-    @given(st.binary(max_size=300))
-    def test_any_bytes_end_in_packets_or_a_wire_error(self, data: bytes) -> None:
-        """No input makes the parser hang or raise anything but WireError."""
-        try:
-            packets = list(wire.packets_of(data))
-        except wire.WireError:
-            return
-        assert sum(4 + (len(packet) if isinstance(packet, bytes) else 0) for packet in packets) == len(data)
+    return wire.parse_report(pktline.packets_of(data), edits)
 
 
 class TestAdvertisements:
@@ -65,7 +35,7 @@ class TestAdvertisements:
 
     def test_receive_pack_names_its_capabilities_and_refs(self) -> None:
         """The advertisement of smart HTTP holds capabilities with values, and every ref."""
-        found = wire.parse_advertisement(wire.packets_of(captured("advertise-receive")))
+        found = wire.parse_advertisement(pktline.packets_of(captured("advertise-receive")))
         assert found.version == 0
         assert found.capabilities["atomic"] == ""
         assert found.capabilities["agent"] == "git/2.39.5"
@@ -74,50 +44,50 @@ class TestAdvertisements:
     def test_the_head_alone_is_enough_for_the_capabilities(self) -> None:
         """A cut advertisement still tells its capabilities when only its head is asked for."""
         cut = captured("advertise-receive")[:300]
-        found = wire.parse_advertisement(wire.packets_of(cut), head_only=True)
+        found = wire.parse_advertisement(pktline.packets_of(cut), head_only=True)
         assert "atomic" in found.capabilities
         assert found.refs == {}
-        with pytest.raises(wire.WireError, match="cut off"):
-            wire.parse_advertisement(wire.packets_of(cut))
+        with pytest.raises(pktline.WireError, match="cut off"):
+            wire.parse_advertisement(pktline.packets_of(cut))
 
     def test_an_empty_repository_advertises_capabilities_only(self) -> None:
         """The line that stands for "no refs" is not a ref."""
-        line = wire.pkt(f"{ZERO_OID} capabilities^{{}}\0atomic agent=x\n")
-        found = wire.parse_advertisement(wire.packets_of(line + wire.FLUSH_PKT))
+        line = pktline.pkt(f"{ZERO_OID} capabilities^{{}}\0atomic agent=x\n")
+        found = wire.parse_advertisement(pktline.packets_of(line + pktline.FLUSH_PKT))
         assert (found.refs, set(found.capabilities)) == ({}, {"atomic", "agent"})
 
     def test_alternates_peeled_tags_and_shallow_lines_are_no_refs(self) -> None:
         """Only what can be fetched by name counts."""
         lines = [f"{A} refs/tags/v1\0x\n", f"{B} refs/tags/v1^{{}}\n", f"{B} .have\n", f"shallow {B}\n"]
-        data = b"".join(map(wire.pkt, lines)) + wire.FLUSH_PKT
-        assert wire.parse_advertisement(wire.packets_of(data)).refs == {"refs/tags/v1": A}
+        data = b"".join(map(pktline.pkt, lines)) + pktline.FLUSH_PKT
+        assert wire.parse_advertisement(pktline.packets_of(data)).refs == {"refs/tags/v1": A}
 
     def test_version_two_names_capabilities_only(self) -> None:
         """A version 2 advertisement is recognised, with or without the service line before it."""
         data = captured("advertise-upload-v2")
         for prefix in (b"", b"001e# service=git-upload-pack\n0000"):
-            found = wire.parse_advertisement(wire.packets_of(prefix + data))
+            found = wire.parse_advertisement(pktline.packets_of(prefix + data))
             assert (found.version, found.refs) == (2, {})
             assert found.capabilities["fetch"] == "shallow wait-for-done"
 
     def test_another_hash_is_seen_among_the_capabilities(self) -> None:
         """The ids of a SHA-256 repository are not even parsed."""
-        line = wire.pkt("0" * 64 + " capabilities^{}\0atomic object-format=sha256\n")
-        found = wire.parse_advertisement(wire.packets_of(line + wire.FLUSH_PKT))
+        line = pktline.pkt("0" * 64 + " capabilities^{}\0atomic object-format=sha256\n")
+        found = wire.parse_advertisement(pktline.packets_of(line + pktline.FLUSH_PKT))
         assert (found.capabilities["object-format"], found.refs) == ("sha256", {})
 
     def test_version_one_is_version_zero_with_a_line_more(self) -> None:
         """A server that answers in version 1 is understood."""
-        data = wire.pkt("version 1\n") + wire.pkt(f"{A} refs/heads/main\0atomic\n") + wire.FLUSH_PKT
-        assert wire.parse_advertisement(wire.packets_of(data)).refs == {"refs/heads/main": A}
+        data = pktline.pkt("version 1\n") + pktline.pkt(f"{A} refs/heads/main\0atomic\n") + pktline.FLUSH_PKT
+        assert wire.parse_advertisement(pktline.packets_of(data)).refs == {"refs/heads/main": A}
 
     @pytest.mark.parametrize(
-        "data", [b"", b"0000", wire.pkt("<html>"), wire.pkt("ERR go away"), wire.pkt("z" * 40 + " refs/x\0")]
+        "data", [b"", b"0000", pktline.pkt("<html>"), pktline.pkt("ERR go away"), pktline.pkt("z" * 40 + " refs/x\0")]
     )
     def test_what_is_no_advertisement_is_an_error(self, data: bytes) -> None:
         """A login page, an error packet or nothing is no advertisement."""
-        with pytest.raises(wire.WireError):
-            wire.parse_advertisement(wire.packets_of(data))
+        with pytest.raises(pktline.WireError):
+            wire.parse_advertisement(pktline.packets_of(data))
 
 
 class TestListing:
@@ -125,13 +95,13 @@ class TestListing:
 
     def test_the_request_names_its_prefixes(self) -> None:
         """The request asks for exactly the prefixes."""
-        packets = list(wire.packets_of(wire.ls_refs_request(["refs/locks/a", "refs/heads/"])))
+        packets = list(pktline.packets_of(wire.ls_refs_request(["refs/locks/a", "refs/heads/"])))
         assert packets[0] == b"command=ls-refs\n"
-        assert packets[-3:] == [b"ref-prefix refs/locks/a\n", b"ref-prefix refs/heads/\n", wire.Special.FLUSH]
+        assert packets[-3:] == [b"ref-prefix refs/locks/a\n", b"ref-prefix refs/heads/\n", pktline.Special.FLUSH]
 
     def test_a_listing_keeps_what_was_asked(self) -> None:
         """Servers treat prefixes loosely; the caller does not see it."""
-        packets = wire.packets_of(captured("ls-refs"))
+        packets = pktline.packets_of(captured("ls-refs"))
         assert wire.parse_ls_refs(packets, ["refs/locks/a", "refs/locks/c"]) == {
             lock("a"): ONE[0].oid,
             lock("c"): ONE[0].oid,
@@ -140,13 +110,13 @@ class TestListing:
     def test_attributes_and_unborn_heads_are_skipped(self) -> None:
         """A symref's target and an unborn HEAD do not disturb."""
         lines = [f"{A} refs/x/y symref-target:refs/x/z peeled:{B}\n", "unborn HEAD symref-target:refs/heads/main\n"]
-        data = b"".join(map(wire.pkt, lines)) + wire.FLUSH_PKT
-        assert wire.parse_ls_refs(wire.packets_of(data), ["refs/"]) == {"refs/x/y": A}
+        data = b"".join(map(pktline.pkt, lines)) + pktline.FLUSH_PKT
+        assert wire.parse_ls_refs(pktline.packets_of(data), ["refs/"]) == {"refs/x/y": A}
 
     def test_a_cut_listing_is_an_error(self) -> None:
         """A listing without its end may lack refs and is not believed."""
-        with pytest.raises(wire.WireError, match="cut off"):
-            wire.parse_ls_refs(wire.packets_of(captured("ls-refs")[:-4]), ["refs/"])
+        with pytest.raises(pktline.WireError, match="cut off"):
+            wire.parse_ls_refs(pktline.packets_of(captured("ls-refs")[:-4]), ["refs/"])
 
 
 class TestFetch:
@@ -155,20 +125,20 @@ class TestFetch:
     def test_the_version_two_request_says_all(self) -> None:
         """Wants, boundary, depth, filter and haves are in the request, and it asks for the pack at once."""
         request = FetchRequest((A,), (B,), depth=3, filter_spec="blob:none", shallow=(B,))
-        packets = list(wire.packets_of(wire.fetch_request_v2(request, thin=True)))
-        split = packets.index(wire.Special.DELIM)
+        packets = list(pktline.packets_of(wire.fetch_request_v2(request, thin=True)))
+        split = packets.index(pktline.Special.DELIM)
         assert packets[split + 1 :] == [
             *(b"thin-pack\n", b"no-progress\n", b"ofs-delta\n", f"want {A}\n".encode(), f"shallow {B}\n".encode()),
-            *(b"deepen 3\n", b"filter blob:none\n", f"have {B}\n".encode(), b"done\n", wire.Special.FLUSH),
+            *(b"deepen 3\n", b"filter blob:none\n", f"have {B}\n".encode(), b"done\n", pktline.Special.FLUSH),
         ]
 
     def test_the_version_zero_request_offers_what_the_server_has(self) -> None:
         """Capabilities go with the first want, and only those that the server named."""
         offered = {"side-band-64k": "", "ofs-delta": "", "shallow": ""}
-        packets = list(wire.packets_of(wire.fetch_request_v0(FetchRequest((A, B), depth=1), offered, thin=True)))
+        packets = list(pktline.packets_of(wire.fetch_request_v0(FetchRequest((A, B), depth=1), offered, thin=True)))
         assert packets == [
             *(f"want {A} side-band-64k ofs-delta agent=gitref-lock\n".encode(), f"want {B}\n".encode()),
-            *(b"deepen 1\n", wire.Special.FLUSH, b"done\n"),
+            *(b"deepen 1\n", pktline.Special.FLUSH, b"done\n"),
         ]
 
     @pytest.mark.parametrize(
@@ -183,13 +153,13 @@ class TestFetch:
         self, request_: FetchRequest, offered: dict[str, str], missing: str
     ) -> None:
         """A request that the server could only misunderstand is not sent."""
-        with pytest.raises(wire.WireError, match=missing):
+        with pytest.raises(pktline.WireError, match=missing):
             wire.fetch_request_v0(request_, offered, thin=False)
 
     def test_both_versions_bring_pack_and_boundary(self) -> None:
         """git's answers yield the pack and the new shallow boundary."""
-        new = wire.parse_fetch_v2(wire.packets_of(captured("fetch-depth-1")), max_bytes=10_000)
-        old = wire.parse_fetch_v0(wire.packets_of(captured("fetch-v0-depth-1")), with_shallow=True, max_bytes=10_000)
+        new = wire.parse_fetch_v2(pktline.packets_of(captured("fetch-depth-1")), max_bytes=10_000)
+        old = wire.parse_fetch_v0(pktline.packets_of(captured("fetch-v0-depth-1")), with_shallow=True, max_bytes=10_000)
         child = state("child", parents=[ONE[0].oid])[0].oid
         assert set(new.shallow) == {ONE[0].oid, child}
         assert old.shallow == (child,)
@@ -206,30 +176,30 @@ class TestFetch:
             b"\x01PACK",
             b"\x02almost\n",
         ]
-        data = b"".join(wire.pkt(line) for line in lines) + wire.FLUSH_PKT
-        assert wire.parse_fetch_v0(wire.packets_of(data), with_shallow=False, max_bytes=9).pack == b"PACK"
+        data = b"".join(pktline.pkt(line) for line in lines) + pktline.FLUSH_PKT
+        assert wire.parse_fetch_v0(pktline.packets_of(data), with_shallow=False, max_bytes=9).pack == b"PACK"
 
     def test_a_gone_object_is_what_the_server_said(self) -> None:
         """An unknown want is an error in the server's words."""
-        with pytest.raises(wire.ServerSaidError, match=f"not our ref {'1' * 40}"):
-            wire.parse_fetch_v2(wire.packets_of(captured("fetch-gone")), max_bytes=10)
+        with pytest.raises(pktline.ServerSaidError, match=f"not our ref {'1' * 40}"):
+            wire.parse_fetch_v2(pktline.packets_of(captured("fetch-gone")), max_bytes=10)
 
     def test_a_pack_beyond_the_bound_is_an_error_of_its_own(self) -> None:
         """The caller can tell "too large" from "broken"."""
-        with pytest.raises(wire.TooLargeError):
-            wire.parse_fetch_v2(wire.packets_of(captured("fetch-depth-1")), max_bytes=100)
+        with pytest.raises(pktline.TooLargeError):
+            wire.parse_fetch_v2(pktline.packets_of(captured("fetch-depth-1")), max_bytes=100)
 
     @pytest.mark.parametrize("cut", [3, 20, 90, 400])
     def test_a_cut_answer_is_an_error(self, cut: int) -> None:
         """No part of an answer passes for the whole."""
-        with pytest.raises(wire.WireError):
-            wire.parse_fetch_v2(wire.packets_of(captured("fetch-depth-1")[:-cut]), max_bytes=10_000)
+        with pytest.raises(pktline.WireError):
+            wire.parse_fetch_v2(pktline.packets_of(captured("fetch-depth-1")[:-cut]), max_bytes=10_000)
 
     def test_an_error_band_ends_the_answer(self) -> None:
         """What comes on band 3 is raised in the server's words."""
-        data = wire.pkt("packfile\n") + wire.pkt(b"\x03out of memory\n")
-        with pytest.raises(wire.ServerSaidError, match="out of memory"):
-            wire.parse_fetch_v2(wire.packets_of(data), max_bytes=10)
+        data = pktline.pkt("packfile\n") + pktline.pkt(b"\x03out of memory\n")
+        with pytest.raises(pktline.ServerSaidError, match="out of memory"):
+            wire.parse_fetch_v2(pktline.packets_of(data), max_bytes=10)
 
 
 class TestReceivePackRequest:
@@ -242,7 +212,7 @@ class TestReceivePackRequest:
         body = wire.receive_pack_request(edits, pack, atomic=True)
         head = f"{ONE[0].oid} {TWO[0].oid} refs/locks/a\0 report-status side-band-64k atomic agent=gitref-lock"
         second = f"{ZERO_OID} {TWO[0].oid} refs/locks/b"
-        assert body == wire.pkt(head) + wire.pkt(second) + wire.FLUSH_PKT + pack
+        assert body == pktline.pkt(head) + pktline.pkt(second) + pktline.FLUSH_PKT + pack
 
     def test_only_deletes_go_without_a_pack(self) -> None:
         """git expects no pack after deletions alone, and one, even if empty, after anything else."""
@@ -280,23 +250,28 @@ class TestReports:
 
     def test_a_failed_unpack_may_name_no_ref(self) -> None:
         """JGit reports a failed unpack under a name that was never sent; nothing was applied."""
-        data = wire.pkt("unpack error Packfile is truncated.\n") + wire.pkt("ng n/a (unpacker error)\n") + b"0000"
+        data = pktline.pkt("unpack error Packfile is truncated.\n") + pktline.pkt("ng n/a (unpacker error)\n") + b"0000"
         found = report(data, create("a", ONE))
         assert found.statuses == {lock("a"): "unpacker error: error Packfile is truncated."}
 
     def test_a_report_without_side_bands_is_understood(self) -> None:
         """A server without side-band-64k sends the report bare."""
-        data = wire.pkt("unpack ok\n") + wire.pkt("ok refs/locks/a\n") + b"0000"
+        data = pktline.pkt("unpack ok\n") + pktline.pkt("ok refs/locks/a\n") + b"0000"
         assert report(data, create("a", ONE)).statuses == {lock("a"): None}
 
     def test_option_lines_are_skipped(self) -> None:
         """A server may add option lines of the newer report."""
-        inner = wire.pkt("unpack ok\n") + wire.pkt("ok refs/locks/a\n") + wire.pkt("option refname refs/x\n") + b"0000"
-        assert report(wire.pkt(b"\x01" + inner) + b"0000", create("a", ONE)).statuses == {lock("a"): None}
+        inner = (
+            pktline.pkt("unpack ok\n")
+            + pktline.pkt("ok refs/locks/a\n")
+            + pktline.pkt("option refname refs/x\n")
+            + b"0000"
+        )
+        assert report(pktline.pkt(b"\x01" + inner) + b"0000", create("a", ONE)).statuses == {lock("a"): None}
 
     def test_silence_about_an_edit_is_no_report(self) -> None:
         """A report that leaves an edit out is incomplete."""
-        with pytest.raises(wire.WireError, match="says nothing about refs/locks/z"):
+        with pytest.raises(pktline.WireError, match="says nothing about refs/locks/z"):
             report(captured("applied"), create("a", ONE), create("z", ONE))
 
     @pytest.mark.parametrize("name", ["applied", "stale-update", "stale-update-atomic", "update-hook-atomic"])
@@ -305,28 +280,28 @@ class TestReports:
         data = captured(name)
         edits = [RefEdit(RefName(ref), Absent(), A, Role.LOCK) for ref in ("refs/locks/a",)]
         for end in range(len(data)):
-            with pytest.raises(wire.WireError):
+            with pytest.raises(pktline.WireError):
                 report(data[:end], *edits)
 
     def test_an_error_band_without_a_report_keeps_the_words(self) -> None:
         """JGit answers a bad name on band 3 and reports nothing; the words are not lost."""
-        data = wire.pkt(b"\x03error: invalid protocol: wanted 'old new ref'\n") + b"0000"
-        with pytest.raises(wire.WireError, match=r"no complete report.*wanted 'old new ref'"):
+        data = pktline.pkt(b"\x03error: invalid protocol: wanted 'old new ref'\n") + b"0000"
+        with pytest.raises(pktline.WireError, match=r"no complete report.*wanted 'old new ref'"):
             report(data, create("a", ONE))
 
     def test_progress_is_bounded(self) -> None:
         """A hook that prints without end does not fill our memory."""
-        noise = wire.pkt(b"\x02" + b"x" * 60_000) * 5
+        noise = pktline.pkt(b"\x02" + b"x" * 60_000) * 5
         found = report(noise + captured("applied"), create("a", ONE))
-        assert len(found.progress) == wire.MAX_PROGRESS_CHARS
+        assert len(found.progress) == pktline.MAX_PROGRESS_CHARS
 
     @given(st.binary(max_size=200))
     def test_any_bytes_are_a_report_or_a_wire_error(self, data: bytes) -> None:
         """No answer makes the parser raise anything but WireError."""
         edit = RefEdit(lock("a"), At(A), B, Role.LOCK)
-        for body in (data, wire.pkt(b"\x01" + data) + b"0000"):
+        for body in (data, pktline.pkt(b"\x01" + data) + b"0000"):
             try:
                 found = report(body, edit)
-            except wire.WireError:
+            except pktline.WireError:
                 continue
             assert lock("a") in found.statuses

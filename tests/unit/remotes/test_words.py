@@ -9,7 +9,7 @@ import pytest
 
 from gitref_lock.core.names import Oid, RefName
 from gitref_lock.core.refs import Absent, RefEdit, RefusalKind, Role
-from gitref_lock.remotes import wire
+from gitref_lock.remotes import pktline, wire
 from gitref_lock.remotes.words import blocking_ref, kind_of, kind_of_error, shown, words_of
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
@@ -19,7 +19,7 @@ def captured(name: str, *refs: str) -> wire.Report:
     """Return the report of real git on ``refs``."""
     edits = [RefEdit(RefName(f"refs/locks/{ref}"), Absent(), Oid("a" * 40), Role.LOCK) for ref in refs]
     data = (TRANSCRIPTS / f"git-2.39.5-{name}.bin").read_bytes()
-    return wire.parse_report(wire.packets_of(data), edits)
+    return wire.parse_report(pktline.packets_of(data), edits)
 
 
 def said(status: str, progress: str = "", *, unpack: str = "ok") -> wire.Report:

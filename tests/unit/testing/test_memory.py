@@ -25,8 +25,9 @@ from gitref_lock.core.refs import (
 from gitref_lock.ports import FetchRequest, ObjectsGoneError, Traffic
 from gitref_lock.remotes.child import ChildStream, child_environment
 from gitref_lock.remotes.packs import write_pack
+from gitref_lock.remotes.pktline import FLUSH_PKT, packets_from, pkt
 from gitref_lock.remotes.streams import Deadline, LinkError, Reader
-from gitref_lock.remotes.wire import FLUSH_PKT, Report, packets_from, parse_advertisement, parse_report, pkt
+from gitref_lock.remotes.wire import Report, parse_advertisement, parse_report
 from gitref_lock.remotes.words import kind_of
 from gitref_lock.system import SystemClock, real_system
 from gitref_lock.testing.contract import create, delete, lock, present, state, update
