@@ -172,10 +172,10 @@ class Memory:
             return error
         return None
 
-    def forget(self, remote: str, lock: LockName, token: Nonce) -> None:
-        """Remove the stored lease of a lock if it is the one of ``token``; a file that cannot be removed stays."""
+    def forget(self, remote: str, lock: LockName, token: Nonce | None = None) -> None:
+        """Remove the stored lease of a lock, with a token only if it is that one; what cannot be removed stays."""
         stored = self.read(remote, lock)
-        if self.folder is None or stored is None or stored.token != token:
+        if self.folder is None or stored is None or (token is not None and stored.token != token):
             return
         try:
             self._path(self.folder, remote, lock).unlink()

@@ -1,0 +1,163 @@
+"""The entry point: from words to one command, and from whatever ends it to messages and an exit code.
+
+Only the command that is asked for is imported, since start-up is a large part of a short command's time.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+import typer
+
+from gitref_lock.cli import exits
+from gitref_lock.cli.command import Run, command
+from gitref_lock.cli.signals import SignalGate
+from gitref_lock.errors import GitrefLockError, Interrupted, NotAcquiredError, UsageError
+from gitref_lock.ports import RemoteError
+
+PROGRAM = "gitref-lock"
+COMPLETE_VARIABLE = "_GITREF_LOCK_COMPLETE"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command: the module under ``gitref_lock.cli`` and the function in it. Aliases are hidden."""
+
+    module: str
+    function: str
+    is_hidden: bool = False
+
+
+COMMANDS: dict[str, Entry] = {
+    "acquire": Entry("acquire", "acquire"),
+    "lock": Entry("acquire", "acquire", is_hidden=True),
+    "renew": Entry("lease", "renew"),
+    "refresh": Entry("lease", "renew", is_hidden=True),
+    "release": Entry("lease", "release"),
+    "unlock": Entry("lease", "release", is_hidden=True),
+    "break": Entry("operator", "break_lock"),
+    "force-unlock": Entry("operator", "break_lock", is_hidden=True),
+    "inspect": Entry("inspect", "inspect"),
+    "status": Entry("inspect", "inspect", is_hidden=True),
+    "list": Entry("inspect", "list_locks", is_hidden=True),
+    "history": Entry("history", "history"),
+    "log": Entry("history", "history", is_hidden=True),
+    "cleanup": Entry("cleanup", "cleanup"),
+    "prune": Entry("cleanup", "cleanup", is_hidden=True),
+    "push": Entry("push", "push"),
+    "init": Entry("init", "init"),
+}
+"""Every command. A new one is a line here and a function made a command by ``command.command``."""
+
+
+def build(names: Sequence[str]) -> typer.Typer:
+    """Return the application with these commands."""
+    app = typer.Typer(
+        name=PROGRAM,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        help="Locks and fenced pushes for CI runners, through the git remote they already share.",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(_top)
+    for name in names:
+        entry = COMMANDS[name]
+        body = getattr(import_module(f"gitref_lock.cli.{entry.module}"), entry.function)
+        app.command(name, hidden=entry.is_hidden)(command(body))
+    return app
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from gitref_lock import __version__
+
+        sys.stdout.write(f"{PROGRAM} {__version__}\n")
+        raise typer.Exit
+
+
+def _top(
+    version: bool = typer.Option(False, "--version", is_eager=True, callback=_show_version, help="Show the version."),
+) -> None:
+    """Locks and fenced pushes for CI runners, through the git remote they already share."""
+
+
+def wanted(arguments: Sequence[str], *, completes: bool) -> list[str]:
+    """Return the commands that must be known for these words: the one that is called, else all."""
+    first = next((word for word in arguments if not word.startswith("-")), None)
+    return [first] if first in COMMANDS and not completes and arguments[0] == first else list(COMMANDS)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; every failure has been told to people by then."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    run = Run()
+    SignalGate(run.system.clock).install()
+    try:
+        try:
+            app = build(wanted(words, completes=COMPLETE_VARIABLE in run.environ))
+            code = app(words, prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False, obj=run)
+        finally:
+            run.out.end_live()
+            run.close()
+    except (Exception, Interrupted, KeyboardInterrupt) as error:  # noqa: BLE001 - the last place: every end gets a code
+        return _failed(run, error, words)
+    return code if isinstance(code, int) else exits.DONE
+
+
+def _failed(run: Run, error: BaseException, words: Sequence[str]) -> int:
+    """Tell what ended the command, as text or as the JSON document, and return the exit code."""
+    if isinstance(error, BrokenPipeError):
+        sys.stdout = None  # nobody reads it; exit must not flush it
+        return exits.BROKEN_PIPE
+    shown = translated(run, error)
+    code = exits.exit_code(error if isinstance(error, Interrupted | KeyboardInterrupt) else shown)
+    if isinstance(shown, NotAcquiredError) and run.conflict_exit_code is not None:
+        code = run.conflict_exit_code
+    if not run.out.as_json and ({"--json", "-j"} & set(words) or run.environ.get("GITREF_LOCK_JSON") in {"1", "true"}):
+        run.out.as_json = True  # the words were wrong, but JSON was asked for
+    fields = {key: value for key, value in shown.fields.items() if key not in {"code", "exit", "message", "hint"}}
+    problem = {"code": shown.code, "exit": code, "message": shown.message, "hint": shown.hint, **fields}
+    if not run.out.documents:
+        run.out.document({"error": problem})
+    run.out.error(shown.message, shown.hint)
+    for note in getattr(error, "__notes__", ()):
+        run.out.warn(note)
+    if run.ci.reads_commands and not isinstance(error, Interrupted):
+        run.out.annotate("error", f"gitref-lock: {shown.code}", shown.message)
+    if shown.code == "unexpected" and run.out.verbosity:
+        import traceback
+
+        run.out.detail("".join(traceback.format_exception(error)).rstrip())
+    return code
+
+
+def translated(run: Run, error: BaseException) -> GitrefLockError:
+    """Return the error to show for whatever ended the command."""
+    from gitref_lock.core.names import InvalidNameError
+    from gitref_lock.core.timing import TimingError
+
+    if isinstance(error, RemoteError):
+        if run.is_over_time and (error.transient or error.code in {"timeout", "unreachable"}):
+            return NotAcquiredError(
+                f"the command's time is over: {error.words}", code="timeout", hint="raise --timeout"
+            )
+        from gitref_lock.runtime.failures import remote_failure
+
+        return remote_failure(error, run.display_url)
+    if isinstance(error, GitrefLockError):
+        return error
+    if isinstance(error, typer.TyperException):
+        text = error.format_message() or str(error)
+        return UsageError(text, hint=f"{PROGRAM} --help")
+    if isinstance(error, InvalidNameError | TimingError):
+        return UsageError(str(error))
+    if isinstance(error, Interrupted):
+        return GitrefLockError(f"ended by signal {error.signum}", code="interrupted", fields={"signal": error.signum})
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return GitrefLockError("ended from the keyboard", code="interrupted")
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return GitrefLockError(f"unexpected: {text}", code="unexpected", hint="run it again with -v for the details")
