@@ -7,19 +7,21 @@ next command finish or drop the local move after a kill (docs/protocol.md, secti
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitref_lock.core.names import InvalidNameError, LockName, Oid, RefName, branch_ref, lock_name, ref_name
 from gitref_lock.core.record import Holder
 from gitref_lock.core.text import JsonObject
 from gitref_lock.core.timing import QueueTiming
-from gitref_lock.errors import ConfigurationError, ConflictError, GitrefLockError, UsageError
+from gitref_lock.errors import ConfigurationError, ConflictError, GitrefLockError, PolicyError, UsageError
 from gitref_lock.landing.change import Change, NothingSurvivesError, Prepared
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.commit import CommitWish
-from gitref_lock.landing.errors import LandingError
+from gitref_lock.landing.errors import HookError, LandingError, PathspecError
 from gitref_lock.landing.identity import signature
 from gitref_lock.landing.journal import JournalLanding, discard_journal, write_journal
 from gitref_lock.landing.local_move import MoveReport, apply_move
@@ -47,6 +49,15 @@ if TYPE_CHECKING:
 
 
 _LOCAL_BUDGET_S = 60.0
+_WRONG_WORDS = frozenset({"empty-message", "bad-trailer", "bad-author"})
+_MEANING: tuple[tuple[type[LandingError], type[GitrefLockError]], ...] = (
+    (PathspecError, UsageError),
+    (HookError, PolicyError),
+    (ReplayConflictError, ConflictError),
+    (MergeOnMovedTipError, ConflictError),
+    (NothingSurvivesError, ConflictError),
+    (LandingError, ConfigurationError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +123,23 @@ class PushReport:
             "waited_seconds": round(landed.waited_s, 3) if landed is not None else 0.0,
             "attempts": landed.attempts if landed is not None else 0,
         }
+
+
+@contextmanager
+def opened(folder: Path, environ: Mapping[str, str]) -> Iterator[Checkout]:
+    """Open the clone that contains ``folder``; what stands in the way is raised as a GitrefLockError."""
+    try:
+        with Checkout.open(folder, environ) as checkout:
+            yield checkout
+    except LandingError as error:
+        raise translated(error) from error
+
+
+def translated(error: LandingError) -> GitrefLockError:
+    """Return the error that scripts see for what stopped a landing on this machine."""
+    kind = next((found for local, found in _MEANING if isinstance(error, local)), ConfigurationError)
+    kind = UsageError if error.code in _WRONG_WORDS else kind
+    return kind(error.message, code=error.code, hint=error.hint)
 
 
 def push(

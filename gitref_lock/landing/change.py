@@ -19,7 +19,7 @@ from gitref_lock.core.objects import GitObject
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, is_reachable, parents_of
 from gitref_lock.landing.merge.results import Resolution
-from gitref_lock.landing.replay import Replayed, Replayer
+from gitref_lock.landing.replay import ReplayConflictError, Replayed, Replayer
 from gitref_lock.landing.sending import objects_for
 from gitref_lock.ports import FetchRequest, FetchResult, RefStore, StoredCommit
 
@@ -187,17 +187,26 @@ class Change:
     ) -> tuple[Oid, ...]:
         """Return the commits between ``prepared``'s base and ``tip`` that another runner made of ours, oldest first.
 
-        A replay keeps author, author date and message: that is how a copy is known. Empty when there is none.
+        A replay keeps author, author date and message: that is how a copy is known. Two runners of one bot may agree
+        in all three, so a copy counts only when replaying ours on it changes nothing more. Empty when there is none.
         """
         base = prepared.tip
         self.contains(remote, prepared.head, tip, base, timeout_s=timeout_s)
         wanted = {_likeness(commit) for oid in prepared.commits if (commit := commit_of(self.store, oid)) is not None}
         between = find_ours(self.store, tip, [base] if base is not None else [], self.shallow)
-        return tuple(
+        copies = tuple(
             oid
             for oid in between.commits
             if (commit := commit_of(self.store, oid)) is not None and _likeness(commit) in wanted
         )
+        return copies if copies and self._adds_nothing(prepared, copies[-1]) else ()
+
+    def _adds_nothing(self, prepared: Prepared, tip: Oid) -> bool:
+        offered = OurCommits(prepared.commits, prepared.tip, has_merge=False)
+        try:
+            return not self.replayer.replay(offered, tip).commits
+        except ReplayConflictError:
+            return False
 
     def _is_fast_forward(self, tip: Oid) -> bool:
         if not self.ours.has_merge:

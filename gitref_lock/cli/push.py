@@ -1,0 +1,256 @@
+"""``push``: commit, integrate and land under the lock, in one step."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gitref_lock.cli import options
+from gitref_lock.cli.command import Run, checked
+from gitref_lock.errors import LeaseLostError, UsageError
+
+if TYPE_CHECKING:
+    from gitref_lock.core.record import Holder
+    from gitref_lock.pushing import PushOptions, PushReport
+    from gitref_lock.runtime.lease import Lease
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PATH]...", help="What to commit (git pathspecs); default: what is staged, else tracked changes."
+    ),
+]
+Message = Annotated[
+    list[str] | None, typer.Option("--message", "-m", metavar="TEXT", help="Commit message; several are paragraphs.")
+]
+MessageFile = Annotated[
+    str | None, typer.Option("--file", "-F", metavar="FILE", help="Read the commit message from FILE, '-' for stdin.")
+]
+Branch = Annotated[
+    str | None,
+    typer.Option(
+        "--branch",
+        "-b",
+        envvar="GITREF_LOCK_BRANCH",
+        metavar="NAME",
+        help="Land on this branch; created if it never was.",
+    ),
+]
+TakeAll = Annotated[
+    bool, typer.Option("--all", "-A", envvar="GITREF_LOCK_ALL", help="Commit everything, untracked files too.")
+]
+AllowEmpty = Annotated[
+    bool, typer.Option("--allow-empty", envvar="GITREF_LOCK_ALLOW_EMPTY", help="Commit even without a change.")
+]
+Author = Annotated[
+    str | None,
+    typer.Option("--author", envvar="GITREF_LOCK_AUTHOR", metavar="'NAME <MAIL>'", help="Author of the commit."),
+]
+Strategies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--strategy",
+        envvar="GITREF_LOCK_STRATEGY",
+        metavar="GLOB=NAME",
+        help="How to resolve conflicts; first match wins.",
+    ),
+]
+NoVerify = Annotated[
+    bool, typer.Option("--no-verify", envvar="GITREF_LOCK_NO_VERIFY", help="Skip pre-commit and commit-msg hooks.")
+]
+SignOff = Annotated[
+    bool, typer.Option("--signoff", "-s", envvar="GITREF_LOCK_SIGNOFF", help="Add a Signed-off-by trailer.")
+]
+Trailers = Annotated[list[str] | None, typer.Option("--trailer", metavar="'KEY: VALUE'", help="Add a trailer.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", envvar="GITREF_LOCK_DRY_RUN", help="Say exactly what would land; change nothing.")
+]
+Tags = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="NAME", help="Create an annotated tag in the same swap.")
+]
+TagMessage = Annotated[str | None, typer.Option("--tag-message", metavar="TEXT", help="Default: the commit's subject.")]
+RequireFence = Annotated[
+    bool,
+    typer.Option(
+        "--require-fence", envvar="GITREF_LOCK_REQUIRE_FENCE", help="Refuse a server that cannot check the lock."
+    ),
+]
+NoDegrade = Annotated[
+    bool,
+    typer.Option("--no-degrade", envvar="GITREF_LOCK_NO_DEGRADE", help="Refuse a host that forbids the lock's ref."),
+]
+NoCombine = Annotated[
+    bool,
+    typer.Option("--no-combine", envvar="GITREF_LOCK_NO_COMBINE", help="Do not let other runners land this change."),
+]
+Squash = Annotated[
+    bool, typer.Option("--squash", envvar="GITREF_LOCK_SQUASH", help="Land local commits, merges too, as one commit.")
+]
+Keep = Annotated[bool, typer.Option("--keep", envvar="GITREF_LOCK_KEEP", help="Keep the lease that this job holds.")]
+Emergency = Annotated[
+    str | None, typer.Option("--emergency", metavar="REASON", help="Land now, through another's lease; recorded.")
+]
+
+
+def push(
+    run: Run,
+    paths: Paths = None,
+    message: Message = None,
+    message_file: MessageFile = None,
+    branch: Branch = None,
+    take_all: TakeAll = False,
+    allow_empty: AllowEmpty = False,
+    author: Author = None,
+    strategy: Strategies = None,
+    no_verify: NoVerify = False,
+    signoff: SignOff = False,
+    trailer: Trailers = None,
+    dry_run: DryRun = False,
+    tag: Tags = None,
+    tag_message: TagMessage = None,
+    wait: options.Wait = None,
+    nonblock: options.Nonblock = False,
+    priority: options.Priority = None,
+    workflow: options.Workflow = None,
+    holder: options.HolderId = None,
+    require_fence: RequireFence = False,
+    no_degrade: NoDegrade = False,
+    no_combine: NoCombine = False,
+    squash: Squash = False,
+    keep: Keep = False,
+    emergency: Emergency = None,
+    lease: options.LeaseToken = None,
+) -> None:
+    """Commit, integrate and land on the branch, in one transaction with its lock.
+
+    PATH is a git pathspec. Without PATH and -A: what is staged, or else every change of a tracked file. Exit 0 means
+    that the change is in the remote branch (or that there was nothing to commit); any other code but 9 that it is not.
+    """
+    from gitref_lock.cli.waiting import WaitDisplay
+    from gitref_lock.config import parse_duration, parse_priority
+    from gitref_lock.landing.commit import CommitWish
+    from gitref_lock.landing.workspace import Selection
+    from gitref_lock.pushing import PushOptions, opened
+    from gitref_lock.pushing import push as land
+
+    if emergency is not None and not emergency.strip():
+        raise UsageError("--emergency needs a reason")
+    who = run.holder(holder, workflow)
+    rule = run.settings.rule_for(who.workflow)
+    wished_wait = checked("--wait", wait, parse_duration)
+    wait_s = next((item for item in (wished_wait, rule.wait_s, run.settings.wait_s) if item is not None), None)
+    wished_priority = checked("--priority", priority, parse_priority)
+    texts = tuple(message or ())
+    wanted = PushOptions(
+        holder=who,
+        selection=Selection(
+            tuple(path.encode("utf-8", "surrogateescape") for path in paths or ()), take_all, allow_empty, not no_verify
+        ),
+        wish=CommitWish((*texts, *_from_file(message_file)), author, signoff, tuple(trailer or ())),
+        branch=branch,
+        ci_branch=run.ci.branch,
+        remote_name=run.session.spec.name,
+        rules=(*(strategy or ()), *(f"{glob}={name}" for glob, name in run.settings.strategies)),
+        tags=tuple(tag or ()),
+        tag_message=tag_message,
+        wait_s=0.0 if nonblock else wait_s,
+        priority=run.settings.priority_for(who.workflow) if wished_priority is None else wished_priority,
+        require_fence=require_fence,
+        may_degrade=not no_degrade,
+        combine=not no_combine,
+        squash=squash,
+        keep=keep,
+        emergency=emergency or "",
+        dry_run=dry_run,
+    )
+    held = _lease_of(run, who, branch or run.default_branch(), lease)
+    display = WaitDisplay(run.out, run.system.clock)
+    with opened(run.around.folder, run.environ) as checkout:
+        report = land(run.session.remote, checkout, wanted, run.deadline, listener=display, lease=held)
+    if held is not None and report.landed is not None:
+        _store(run, held)
+    _show(run, wanted, report)
+
+
+def _lease_of(run: Run, who: Holder, branch: str | None, token: str | None) -> Lease | None:
+    """Return the lease on the branch's lock that this job holds already, None when it holds none."""
+    from gitref_lock.core.names import InvalidNameError, lock_name
+    from gitref_lock.runtime.possession import find_mine, revive, stored_leases
+
+    try:
+        names = (lock_name(branch or ""),)
+    except InvalidNameError:
+        return None
+    given = run.token(token, names)
+    stored = stored_leases(run.session, names, given)
+    if stored:
+        return revive(run.session.remote, stored, who)
+    if given is None:
+        return None
+    mine = find_mine(run.session, names, given, who, run.deadline)
+    if not mine.leases:
+        raise LeaseLostError(f"the lease that was given is not the present one of {names[0]}", hint="acquire it again")
+    return mine.leases[0]
+
+
+def _store(run: Run, lease: Lease) -> None:
+    """Keep the lease file true after a landing: the lease goes on, or it is over."""
+    from gitref_lock.runtime.possession import stored_of
+
+    if lease.lost is None:
+        run.session.memory.write(stored_of(run.session, lease))
+        return
+    for name in lease.names:
+        run.session.memory.forget(run.session.key, name, lease.token)
+
+
+def _from_file(name: str | None) -> tuple[str, ...]:
+    if name is None:
+        return ()
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise UsageError(f"--file: {name} cannot be read: {error.strerror}") from error
+    return (text.rstrip("\n"),)
+
+
+def _show(run: Run, wanted: PushOptions, report: PushReport) -> None:
+    out = run.out
+    if report.recovered:
+        out.warn(report.recovered)
+    for words in report.snapshot.hook_words:
+        out.say(words.rstrip("\n"))
+    if wanted.dry_run:
+        out.say(f"would land on {report.branch}:" if not report.snapshot.is_empty else "nothing would land")
+        out.data("\n".join(f"{letter} {path}" for letter, path in report.changes))
+    elif report.landed is None:
+        out.say("nothing to commit, and nothing of ours to land")
+    else:
+        _tell(run, report)
+    value = {**report.to_json(), "requests": run.session.remote.store.traffic.requests}
+    out.document(value)
+    run.report_to_ci(f"push to {report.branch}", value)
+
+
+def _tell(run: Run, report: PushReport) -> None:
+    out, landed = run.out, report.landed
+    assert landed is not None
+    if landed.how.value in {"unfenced", "degraded", "emergency"}:
+        out.warn(f"this landing was {landed.how.value}: see what that means in 'gitref-lock push --help' and the docs")
+    for item in landed.conflicts:
+        out.warn(f"conflict in {item.get('path')}: resolved by '{item.get('strategy')}'")
+    for oid in landed.rescued:
+        out.warn(f"the discarded side is kept on the remote under {run.session.remote.namespace.rescue}: {oid}")
+    for oid in landed.dropped:
+        out.say(f"commit {oid[:12]} changed nothing any more: the branch has it already")
+    if report.move is not None and not report.move.local_updated:
+        out.warn(f"landed, but this clone was not moved: {report.move.reason}; the next command tries again")
+    for left in report.move.left if report.move is not None else ():
+        out.warn(
+            f"left as it is, although the landing changed it: {left.path.decode('utf-8', 'replace')} ({left.reason})"
+        )
+    out.data(landed.head)
+    out.say(f"{report.branch} is at {landed.head[:12]}, landed ({landed.how.value}) after {landed.waited_s:.1f} s")
