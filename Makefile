@@ -38,6 +38,10 @@ test: setup ## every test, then the branch coverage of core/ (must be 100 %)
 	$(PY) -m pytest -q tests/unit/core -p no:cacheprovider \
 		--cov=gitref_lock.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
+.PHONY: demo
+demo: setup ## race 8 runners on one file over HTTP, and prove on the remote that all landed once
+	@$(PY) scripts/demo
+
 .PHONY: constraints
 constraints: setup ## renew constraints-dev.txt from the versions in .venv
 	@{ sed -n '/^#/p' constraints-dev.txt; $(PY) -m pip freeze --exclude-editable --exclude gitref-lock; } > constraints-dev.new
