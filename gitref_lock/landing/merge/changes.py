@@ -41,7 +41,7 @@ def changes_between(objects: Objects, base: ObjectID | None, side: ObjectID | No
         # Set arithmetic on whole entries keeps a directory of 50,000 files, of which one changed, in C code.
         for name in {name for name, _entry in old_names.items() ^ new_names.items()}:
             path = prefix + name
-            old, new = old_names.get(name), new_names.get(name)
+            old, new = objects.entry(old_tree, name), objects.entry(new_tree, name)
             old_dir = old.oid if old is not None and old.is_tree else None
             new_dir = new.oid if new is not None and new.is_tree else None
             if old_dir is not None or new_dir is not None:

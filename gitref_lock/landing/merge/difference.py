@@ -10,11 +10,17 @@ lines, the whole block counts as changed: a larger change can only cause a confl
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 _MAX_OCCURRENCES = 64
 """A line seen more often than this anchors nothing, as in git."""
+
+
+_MAX_VISITS = 3_000_000
+"""Blocks looked at before the rest counts as changed: some seconds. Only files made to be costly come near."""
 
 
 class Hunk(NamedTuple):
@@ -49,14 +55,15 @@ def diff(a: Sequence[int], b: Sequence[int]) -> list[Hunk]:
 def _mark(a: Sequence[int], b: Sequence[int]) -> tuple[bytearray, bytearray]:
     """Return a flag for each line of both versions: 1 when it has no partner; a 0 at the end guards the scans."""
     a_changed, b_changed = bytearray(len(a) + 1), bytearray(len(b) + 1)
+    finder = _Finder(a, b)
     pending = [_Region(0, len(a), 0, len(b))]
     while pending:
         region = pending.pop()
         common = None
         if region.a_from < region.a_to and region.b_from < region.b_to:
-            common = _rarest_common_block(a, b, region)
+            common = finder.rarest_common_block(region)
             if common is None:
-                region = _without_equal_ends(a, b, region)
+                region = finder.without_equal_ends(region)
         if common is None:
             a_changed[region.a_from : region.a_to] = b"\1" * (region.a_to - region.a_from)
             b_changed[region.b_from : region.b_to] = b"\1" * (region.b_to - region.b_from)
@@ -66,68 +73,118 @@ def _mark(a: Sequence[int], b: Sequence[int]) -> tuple[bytearray, bytearray]:
     return a_changed, b_changed
 
 
-def _rarest_common_block(a: Sequence[int], b: Sequence[int], region: _Region) -> _Region | None:
-    """Return the equal block that holds the rarest line, the longest of such, or None when no line is rare enough."""
-    places: dict[int, list[int]] = {}
-    for index in range(region.a_from, region.a_to):
-        places.setdefault(a[index], []).append(index)
-    best: _Region | None = None
-    best_length, rarity = 0, _MAX_OCCURRENCES + 1
-    at = region.b_from
-    while at < region.b_to:
-        next_at = at + 1
-        candidates = places.get(b[at], ())
-        passed = -1
-        if len(candidates) > rarity:
-            candidates = ()
-        for place in candidates:
-            if place < passed:
-                continue
-            before = _equal_before(a, b, place, at, region)
-            after = _equal_after(a, b, place, at, region)
-            block = _Region(place - before, place + after, at - before, at + after)
-            count = len(candidates)
-            if count > 1:
-                count = min(len(places[line]) for line in a[block.a_from : block.a_to])
-            passed = block.a_to
-            next_at = max(next_at, block.b_to)
-            if before + after > best_length or count < rarity:
-                best, best_length, rarity = block, before + after, count
-        at = next_at
-    return best if rarity <= _MAX_OCCURRENCES else None
+class _Finder:
+    """Finds equal blocks in parts of two versions; what is known of the whole versions is computed once.
 
+    A file with many scattered edits is divided again and again, so a division must cost as much as the blocks in it,
+    not as much as its lines.
+    """
 
-def _without_equal_ends(a: Sequence[int], b: Sequence[int], region: _Region) -> _Region:
-    """Return ``region`` without its equal first and last lines: what is left has no line rare enough to anchor it."""
-    head = _equal_after(a, b, region.a_from, region.b_from, region)
-    rest = _Region(region.a_from + head, region.a_to, region.b_from + head, region.b_to)
-    tail = _equal_before(a, b, rest.a_to, rest.b_to, rest)
-    return _Region(rest.a_from, rest.a_to - tail, rest.b_from, rest.b_to - tail)
+    def __init__(self, a: Sequence[int], b: Sequence[int]) -> None:
+        self._a, self._b = a, b
+        self._places: dict[int, list[int]] = {}
+        for index, line in enumerate(a):
+            self._places.setdefault(line, []).append(index)
+        self._single_before = list(accumulate((len(self._places[line]) == 1 for line in a), initial=0))
+        self._blocks: dict[tuple[int, int], tuple[int, int]] = {}
+        self._visits_left = _MAX_VISITS
 
+    def rarest_common_block(self, region: _Region) -> _Region | None:
+        """Return the equal block that holds the rarest line, the longest of such, or None when no line is rare enough.
 
-def _equal_before(a: Sequence[int], b: Sequence[int], i: int, j: int, region: _Region) -> int:
-    """Return how many lines directly before ``a[i]`` and ``b[j]`` are equal."""
-    count = 0
-    limit = min(i - region.a_from, j - region.b_from)
-    while count < limit and a[i - count - 1] == b[j - count - 1]:
-        count += 1
-    return count
+        Equally good blocks: the first one in the new version, as in git.
+        """
+        best: _Region | None = None
+        best_length, rarity = 0, _MAX_OCCURRENCES + 1
+        at = region.b_from
+        while at < region.b_to:
+            next_at = at + 1
+            candidates = self._places_in(self._b[at], region)
+            passed = -1
+            if len(candidates) > rarity:
+                candidates = ()
+            for place in candidates:
+                if place < passed:
+                    continue
+                block = self._block(place, at, region, is_single=len(candidates) == 1)
+                count = 1 if len(candidates) == 1 else self._rarity(block, region)
+                passed = block.a_to
+                next_at = max(next_at, block.b_to)
+                length = block.a_to - block.a_from
+                if length > best_length or count < rarity:
+                    best, best_length, rarity = block, length, count
+            at = next_at
+        return best if rarity <= _MAX_OCCURRENCES and self._visits_left > 0 else None
 
+    def without_equal_ends(self, region: _Region) -> _Region:
+        """Return ``region`` without its equal first and last lines; nothing in the rest is rare enough to anchor it."""
+        head = self._equal_after(
+            region.a_from, region.b_from, min(region.a_to - region.a_from, region.b_to - region.b_from)
+        )
+        rest = _Region(region.a_from + head, region.a_to, region.b_from + head, region.b_to)
+        tail = self._equal_before(rest.a_to, rest.b_to, min(rest.a_to - rest.a_from, rest.b_to - rest.b_from))
+        return _Region(rest.a_from, rest.a_to - tail, rest.b_from, rest.b_to - tail)
 
-def _equal_after(a: Sequence[int], b: Sequence[int], i: int, j: int, region: _Region) -> int:
-    """Return how many lines from ``a[i]`` and ``b[j]`` on are equal; compares slices, since most of a file is equal."""
-    count, step = 0, 8
-    limit = min(region.a_to - i, region.b_to - j)
-    while count < limit:
-        size = min(step, limit - count)
-        if a[i + count : i + count + size] == b[j + count : j + count + size]:
-            count += size
-            step = size * 2
-        elif size == 1:
-            break
+    def _places_in(self, line: int, region: _Region) -> Sequence[int]:
+        """Return where ``line`` stands in the region of the old version."""
+        places = self._places.get(line, ())
+        if len(places) == 1:
+            return places if region.a_from <= places[0] < region.a_to else ()
+        return places[bisect_left(places, region.a_from) : bisect_left(places, region.a_to)]
+
+    def _rarity(self, block: _Region, region: _Region) -> int:
+        """Return how often the rarest line of a block stands in the region of the old version."""
+        if self._single_before[block.a_to] > self._single_before[block.a_from]:
+            return 1
+        rarest = _MAX_OCCURRENCES + 1
+        for line in self._a[block.a_from : block.a_to]:
+            rarest = min(rarest, len(self._places_in(line, region)))
+            if rarest == 1:
+                break
+        return rarest
+
+    def _block(self, i: int, j: int, region: _Region, *, is_single: bool) -> _Region:
+        """Return the longest equal block around ``a[i]`` and ``b[j]`` inside the region.
+
+        Blocks around a line that stands once are met again in every part of the region, so they are remembered.
+        """
+        self._visits_left -= 1
+        room_before = min(i - region.a_from, j - region.b_from)
+        room_after = min(region.a_to - i, region.b_to - j)
+        if is_single:
+            known = self._blocks.get((i, j))
+            if known is None:
+                limit = min(len(self._a) - i, len(self._b) - j)
+                known = self._equal_before(i, j, min(i, j)), self._equal_after(i, j, limit)
+                self._blocks[i, j] = known
+            before, after = min(known[0], room_before), min(known[1], room_after)
         else:
-            step = size // 2
-    return count
+            before, after = self._equal_before(i, j, room_before), self._equal_after(i, j, room_after)
+        return _Region(i - before, i + after, j - before, j + after)
+
+    def _equal_before(self, i: int, j: int, limit: int) -> int:
+        """Return how many of at most ``limit`` lines directly before ``a[i]`` and ``b[j]`` are equal."""
+        a, b, count = self._a, self._b, 0
+        while count < limit and a[i - count - 1] == b[j - count - 1]:
+            count += 1
+        return count
+
+    def _equal_after(self, i: int, j: int, limit: int) -> int:
+        """Return how many of at most ``limit`` lines from ``a[i]`` and ``b[j]`` on are equal.
+
+        Compares slices, since most of a file is equal.
+        """
+        a, b, count, step = self._a, self._b, 0, 8
+        while count < limit:
+            size = min(step, limit - count)
+            if a[i + count : i + count + size] == b[j + count : j + count + size]:
+                count += size
+                step = size * 2
+            elif size == 1:
+                break
+            else:
+                step = size // 2
+        return count
 
 
 class _Group:

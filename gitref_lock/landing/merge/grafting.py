@@ -55,7 +55,7 @@ def _graft(
     old = objects.tree(tree)
     new = dict(old)
     for name, edit in edits.below.items():
-        entry = _edit_entry(objects, old.get(name), edit, settle, prefix + name)
+        entry = _edit_entry(objects, objects.entry(tree, name), edit, settle, prefix + name)
         if entry is None:
             new.pop(name, None)
         else:

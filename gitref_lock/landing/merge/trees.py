@@ -221,7 +221,7 @@ class _TreeMerger:
         entry: Entry | None = None
         names: ObjectID | None = tree
         for name in path.split(b"/"):
-            entry = self._objects.tree(names).get(name)
+            entry = self._objects.entry(names, name)
             if entry is None:
                 return None
             names = entry.oid if entry.is_tree else None
