@@ -180,7 +180,7 @@ class Run:
 
         from gitref_lock.ci import holder_of
 
-        user = self.environ.get("USER") or self.environ.get("LOGNAME") or str(os.geteuid())
+        user = self.environ.get("USER") or self.environ.get("LOGNAME") or _user_name()
         return holder_of(
             self.ci,
             user=user,
@@ -219,6 +219,15 @@ class Run:
             f"{traffic.bytes_sent} bytes sent, {traffic.bytes_received} received, {traffic.connections} connections"
         )
         self._session.close()
+
+
+def _user_name() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def checked(option: str, value: T | None, reader: Callable[[T], R]) -> R | None:

@@ -1,0 +1,96 @@
+"""``cleanup``: free expired locks and remove dead tickets, after showing the plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gitref_lock.cli import options
+from gitref_lock.cli.command import Run, checked
+from gitref_lock.errors import UsageError
+
+if TYPE_CHECKING:
+    from gitref_lock.runtime.operator import CleanupPlan, CleanupReport
+
+DryRun = Annotated[bool, typer.Option("--dry-run", envvar="GITREF_LOCK_DRY_RUN", help="Show the plan only.")]
+Prune = Annotated[
+    bool,
+    typer.Option(
+        "--prune", envvar="GITREF_LOCK_PRUNE", help="Remove locks that are free, long idle and whose branch is gone."
+    ),
+]
+OlderThan = Annotated[
+    str | None,
+    typer.Option(
+        "--older-than", envvar="GITREF_LOCK_OLDER_THAN", metavar="DURATION", help="How long idle; default: 30d."
+    ),
+]
+
+
+def cleanup(
+    run: Run,
+    names: options.Names = None,
+    dry_run: DryRun = False,
+    prune: Prune = False,
+    older_than: OlderThan = None,
+) -> None:
+    """Free expired locks and remove dead tickets; without names of the whole remote."""
+    from gitref_lock import config
+    from gitref_lock.insight.status import all_locks
+    from gitref_lock.runtime import operator
+
+    if older_than is not None and not prune:
+        raise UsageError("--older-than goes with --prune only")
+    idle_s = checked("--older-than", older_than, config.parse_duration)
+    remote = run.session.remote
+    wanted = run.names(names) if names else all_locks(remote, run.deadline)
+    plan = operator.plan_cleanup(
+        remote,
+        wanted,
+        run.deadline,
+        prune=prune,
+        idle_s=operator.PRUNE_IDLE_S if idle_s is None else idle_s,
+    )
+    run.session.remember()
+    for line in _plan_lines(plan):
+        run.out.say(line)
+    report = operator.CleanupReport() if dry_run else operator.clean_up(remote, plan, run.holder(), run.deadline)
+    run.out.document({"dry_run": dry_run, "plan": _plan_json(plan), **_report_json(report)})
+    if not dry_run:
+        for what, why in report.left:
+            run.out.warn(f"{what} was left alone: {why}")
+        run.out.say(
+            f"{len(report.reaped)} locks freed, {len(report.swept)} tickets removed, {len(report.pruned)} locks pruned"
+        )
+
+
+def _plan_lines(plan: CleanupPlan) -> list[str]:
+    from gitref_lock.runtime.lease import describe
+
+    if plan.is_empty:
+        return ["nothing to clean up"]
+    return [
+        *(f"free the expired lock {found.name}, {describe(found.state)}" for found in plan.reaps),
+        *(f"remove the ticket {dead.entry.name.leaf} for {dead.lock}: {dead.why}" for dead in plan.tickets),
+        *(f"prune the lock {found.name}: free, idle, and its branch is gone" for found in plan.prunes),
+    ]
+
+
+def _plan_json(plan: CleanupPlan) -> dict[str, object]:
+    return {
+        "free": [found.name for found in plan.reaps],
+        "remove_tickets": [
+            {"lock": dead.lock, "ticket": dead.entry.name.leaf, "why": dead.why} for dead in plan.tickets
+        ],
+        "prune": [found.name for found in plan.prunes],
+    }
+
+
+def _report_json(report: CleanupReport) -> dict[str, object]:
+    return {
+        "freed": list(report.reaped),
+        "removed_tickets": [dead.entry.name.leaf for dead in report.swept],
+        "pruned": list(report.pruned),
+        "left": [{"what": what, "why": why} for what, why in report.left],
+    }
