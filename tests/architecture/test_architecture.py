@@ -24,7 +24,10 @@ ROOMS = (
     "runtime",
     "insight",
     "config",
+    "ci",
     "system",
+    "pushing",
+    "library",
     "cli",
     "testing",
 )
