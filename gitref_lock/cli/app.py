@@ -91,9 +91,28 @@ def wanted(arguments: Sequence[str], *, completes: bool) -> list[str]:
     return [first] if first in COMMANDS and not completes and arguments[0] == first else list(COMMANDS)
 
 
+_EARLY_VALUES = ("-r", "--remote", "-C", "--ref-prefix", "--timeout", "--log-format")
+_EARLY_FLAGS = ("-j", "--json", "-q", "--quiet", "-v", "--verbose")
+
+
+def reordered(words: Sequence[str]) -> list[str]:
+    """Return the words with shared options that stand before the command (as in ``git -C DIR``) behind its name."""
+    early: list[str] = []
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        name, has_value, _ = rest[0].partition("=")
+        if name in _EARLY_FLAGS or (has_value and name in _EARLY_VALUES):
+            early.append(rest.pop(0))
+        elif name in _EARLY_VALUES and len(rest) > 1:
+            early += [rest.pop(0), rest.pop(0)]
+        else:
+            return list(words)
+    return [rest[0], *early, *rest[1:]] if rest else list(words)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every failure has been told to people by then."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = reordered(sys.argv[1:] if arguments is None else arguments)
     run = Run()
     SignalGate(run.system.clock).install()
     try:
