@@ -21,7 +21,7 @@ from gitref_lock.remotes.pktline import TooLargeError, WireError, packets_of
 from gitref_lock.remotes.redact import redact
 from gitref_lock.remotes.settings import RemoteSpec
 from gitref_lock.remotes.settle import Attempt
-from gitref_lock.remotes.store import MAX_FETCH_BYTES, MAX_LISTING_BYTES, GitStore, interrupted, no_atomic
+from gitref_lock.remotes.store import LONG_IDS, MAX_FETCH_BYTES, MAX_LISTING_BYTES, GitStore, interrupted, no_atomic
 from gitref_lock.remotes.streams import Deadline
 from gitref_lock.remotes.wire import (
     MAX_REPORT_BYTES,
@@ -101,7 +101,7 @@ class HttpStore(GitStore):
             if reply is not None:
                 return parse_fetch_v2(packets_of(reply.body), max_bytes=max_bytes)
         offered = self._old_server or self._old_advertisement(deadline)
-        body = fetch_request_v0(request, offered.capabilities, thin=thin)
+        body = fetch_request_v0(request, offered.capabilities)
         sent, _ = self._post_read("fetch", body, deadline, room, protocol_v2=False)
         _raise_for(sent)
         return parse_fetch_v0(packets_of(sent.body), with_shallow=request.depth is not None, max_bytes=max_bytes)
@@ -122,7 +122,7 @@ class HttpStore(GitStore):
             self._old_server = advertisement
             return None, None
         if advertisement.capabilities.get("object-format", "sha1") != "sha1":
-            raise RemoteError("unsupported", "the repository uses SHA-256 object ids")
+            raise RemoteError("unsupported", LONG_IDS)
         reply, date = self._post_read(kind, body, deadline, max_bytes, protocol_v2=True)
         _raise_for(reply)
         return reply, date
@@ -186,7 +186,7 @@ class HttpStore(GitStore):
         _raise_for(reply, "advertisement", _RECEIVE)
         found = parse_advertisement(packets_of(reply.body), head_only=True).capabilities
         if found.get("object-format", "sha1") != "sha1":
-            raise RemoteError("unsupported", "the repository uses SHA-256 object ids")
+            raise RemoteError("unsupported", LONG_IDS)
         return Capabilities("atomic" in found, found.get("agent", ""))
 
     def _push(self, edits: Sequence[RefEdit], body: bytes, deadline: Deadline) -> Attempt:
@@ -227,7 +227,7 @@ class HttpStore(GitStore):
     def _undiscovered(reply: Reply, exc: RemoteError | WireError) -> Attempt:
         """Judge a swap whose reply asked for a discovery that failed."""
         if reply.status < 300:
-            if isinstance(exc, RemoteError) and exc.code == "unsupported":
+            if isinstance(exc, RemoteError) and exc.words == LONG_IDS:
                 return Refused(RefusalKind.OTHER, exc.words)
             return Unknown(f"an empty reply, and then: {exc}")
         if reply.status >= 400:

@@ -24,7 +24,7 @@ from gitref_lock.remotes.pktline import FLUSH_PKT, Packet, WireError, packets_fr
 from gitref_lock.remotes.redact import redact
 from gitref_lock.remotes.settings import RemoteSpec
 from gitref_lock.remotes.settle import Attempt
-from gitref_lock.remotes.store import GitStore, interrupted, no_atomic
+from gitref_lock.remotes.store import LONG_IDS, GitStore, interrupted, no_atomic
 from gitref_lock.remotes.streams import Deadline, LinkError, Reader, SocketStream, Stream, connect
 from gitref_lock.remotes.wire import (
     Advertisement,
@@ -96,7 +96,7 @@ class StatefulStore(GitStore):
             raise
         if advertisement.capabilities.get("object-format", "sha1") != "sha1":
             stream.close()
-            raise RemoteError("unsupported", "the repository uses SHA-256 object ids")
+            raise RemoteError("unsupported", LONG_IDS)
         return _Conversation(stream, advertisement)
 
     def _list(self, prefixes: Sequence[str], deadline: Deadline) -> tuple[Mapping[RefName, Oid], ServerDate | None]:
@@ -135,7 +135,7 @@ class StatefulStore(GitStore):
                 conversation.stream.send(fetch_request_v2(request, thin=thin), deadline)
                 reply = parse_fetch_v2(conversation.packets(deadline), max_bytes=max_bytes)
             else:
-                body = fetch_request_v0(request, conversation.advertisement.capabilities, thin=thin)
+                body = fetch_request_v0(request, conversation.advertisement.capabilities)
                 conversation.stream.send(body, deadline)
                 reply = parse_fetch_v0(
                     conversation.packets(deadline), with_shallow=request.depth is not None, max_bytes=max_bytes
@@ -157,6 +157,9 @@ class StatefulStore(GitStore):
         except BaseException:
             stream.abort()
             raise
+        if found.get("object-format", "sha1") != "sha1":
+            stream.abort()
+            raise RemoteError("unsupported", LONG_IDS)
         self._capabilities = Capabilities("atomic" in found, found.get("agent", ""))
         return stream, self._capabilities
 
@@ -202,6 +205,8 @@ def _refused_at_the_door(exc: RemoteError | WireError) -> Attempt:
     if isinstance(exc, RemoteError):
         if exc.code in {"authentication", "permission", "not-found"}:
             return Refused(RefusalKind(exc.code), exc.words)
+        if exc.words == LONG_IDS:
+            return Refused(RefusalKind.OTHER, exc.words)
         return Unknown(str(exc), nothing_sent=True)
     attempt = interrupted(exc)
     return replace(attempt, nothing_sent=True) if isinstance(attempt, Unknown) else attempt

@@ -36,6 +36,7 @@ from gitref_lock.remotes.words import kind_of_error, shown
 
 _T = TypeVar("_T")
 
+LONG_IDS = "the repository uses SHA-256 object ids, which are not supported"
 READ_TIMEOUT_S = 60.0
 SWAP_TIMEOUT_S = 120.0
 FETCH_TIMEOUT_S = 900.0

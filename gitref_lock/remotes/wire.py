@@ -63,14 +63,14 @@ def parse_advertisement(packets: Iterator[Packet], *, head_only: bool = False) -
     ``head_only`` stops after the first packet that names capabilities and leaves the refs out; so does an object format
     other than SHA-1, whose ids we cannot hold: the caller sees it among the capabilities.
     """
-    first = data_of(next_of(packets))
-    if first.startswith(b"# service="):
+    head = next_of(packets)
+    if isinstance(head, bytes) and head.startswith(b"# service="):
         if next_of(packets) is not Special.FLUSH:
             raise WireError("no flush packet after the service line")
         head = next_of(packets)
-        if head is Special.FLUSH:
-            return Advertisement(0, {})
-        first = data_of(head)
+    if head is Special.FLUSH:  # upload-pack of an empty repository
+        return Advertisement(0, {})
+    first = data_of(head)
     if text_of(first) == "version 2":
         words = []
         while (packet := next_of(packets)) is not Special.FLUSH:
@@ -148,10 +148,11 @@ def fetch_request_v2(request: FetchRequest, *, thin: bool) -> bytes:
     return b"".join([*head, *(pkt(line + "\n") for line in lines), FLUSH_PKT])
 
 
-def fetch_request_v0(request: FetchRequest, offered: Mapping[str, str], *, thin: bool) -> bytes:
+def fetch_request_v0(request: FetchRequest, offered: Mapping[str, str]) -> bytes:
     """Return the version 0 fetch for a server that offers ``offered``; raise WireError when it cannot serve us.
 
-    ``multi_ack_detailed`` is asked for because some servers serve no one else; every acknowledgment is then skipped.
+    ``multi_ack_detailed`` and ``thin-pack`` are asked for because some servers serve no one else; every acknowledgment
+    is skipped, and without haves no pack is thin.
     """
     if "side-band-64k" not in offered:
         raise WireError("the server has no side-band-64k")
@@ -159,7 +160,7 @@ def fetch_request_v0(request: FetchRequest, offered: Mapping[str, str], *, thin:
         raise WireError("the server has no object filters")
     if (request.depth is not None or request.shallow) and "shallow" not in offered:
         raise WireError("the server serves no shallow clones")
-    wished = ["multi_ack_detailed", "side-band-64k", "ofs-delta", "no-progress", *(["thin-pack"] if thin else [])]
+    wished = ["multi_ack_detailed", "side-band-64k", "thin-pack", "ofs-delta", "no-progress"]
     words = [word for word in wished if word in offered]
     words += ["filter"] if request.filter_spec is not None else []
     caps = " ".join([*words, AGENT])

@@ -25,6 +25,7 @@ from tests.support.gitcli import Repo, git_env, make_bare
 STAND_IN = """#!/bin/sh
 # Like ssh: options, host, command. Runs the command here. -G prints a configuration, as OpenSSH does.
 [ "$1" = -G ] && { echo "host $2"; exit 0; }
+OLD
 for last; do :; done
 exec sh -c "$last"
 """
@@ -55,13 +56,13 @@ def host_for(url: str, ssh_command: str, repo: Repo, stack: ExitStack, racers: i
 
 
 class TestStandInContract(RefStoreContract):
-    """What an ssh command of the user's own must be given."""
+    """What an ssh command of the user's own must be given, with protocol version 2 and where that does not pass."""
 
-    @pytest.fixture
-    def host(self, tmp_path: Path, repo: Repo, stack: ExitStack) -> ContractHost:
+    @pytest.fixture(params=["", "unset GIT_PROTOCOL"], ids=["version 2", "version 0"])
+    def host(self, request: pytest.FixtureRequest, tmp_path: Path, repo: Repo, stack: ExitStack) -> ContractHost:
         """Return a host behind the stand-in, by an address in the short form."""
         script = tmp_path / "my ssh"
-        script.write_text(STAND_IN, encoding="ascii")
+        script.write_text(STAND_IN.replace("OLD", request.param), encoding="ascii")
         script.chmod(0o755)
         return host_for(f"someone@somewhere:{repo.path}", shlex.quote(str(script)), repo, stack, racers=8)
 

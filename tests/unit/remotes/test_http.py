@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
+from dulwich.repo import Repo as DulwichRepo
+from dulwich.server import BackendRepo, DictBackend
+from dulwich.web import make_wsgi_chain
 
 from gitref_lock.core.names import Oid, RefName
 from gitref_lock.core.refs import Applied, RefusalKind, Refused, Superseded, SwapOutcome, Unknown
-from gitref_lock.ports import FetchRequest, RemoteError, System
+from gitref_lock.ports import Capabilities, FetchRequest, RemoteError, System
 from gitref_lock.remotes.http import HttpStore, http_date
 from gitref_lock.remotes.settings import HttpSettings, RemoteSpec
 from gitref_lock.system import SystemClock, SystemEntropy, real_system
@@ -371,6 +377,17 @@ class TestServerDates:
         assert http_date(text) is None
 
 
+class _QuietHandler(WSGIRequestHandler):
+    """Writes no log, and no traceback for the request of version 2 that dulwich cannot read."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def get_stderr(self) -> io.StringIO:
+        """Return a place for tracebacks."""
+        return io.StringIO()
+
+
 class TestOldServers:
     """Servers, or proxies in between, that know no protocol version 2."""
 
@@ -394,6 +411,27 @@ class TestOldServers:
         assert (result.new_shallow, sink.has(main)) == ((main,), True)
         assert dict(old.snapshot(["refs/heads/"]).refs) == {RefName("refs/heads/main"): main}
         assert old.snapshot(["refs/heads/"]).server_date is None
+
+    def test_a_server_that_reports_ok_for_what_it_refused_is_found_out(
+        self, bare_repo: Repo, open_http: Opened, stack: ExitStack
+    ) -> None:
+        """dulwich's server knows no version 2 and lies about stale swaps; read back, a lie is an open question."""
+        served: dict[str, BackendRepo] = {"/repo.git": stack.enter_context(DulwichRepo(str(bare_repo.path)))}
+        application = make_wsgi_chain(DictBackend(served))
+        server = make_server("127.0.0.1", 0, application, handler_class=_QuietHandler)
+        stack.callback(server.server_close)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(server.shutdown)
+        store = open_http(url=f"http://127.0.0.1:{server.server_port}/repo.git")
+        assert store.probe() == Capabilities(atomic=True, agent="")
+        assert store.swap([create("a", ONE)], ONE, trust_report=False) == Applied()
+        assert dict(store.read([ONE[0].oid])[ONE[0].oid].files)["lock.json"] == b"one"
+        outcome = store.swap([create("a", TWO)], TWO, trust_report=False)
+        assert isinstance(outcome, Unknown)
+        assert "refs/locks/a does not show it" in outcome.cause
+        assert bare_repo.ref(lock("a")) == ONE[0].oid
 
     def test_a_gone_object_is_an_error(self, old: HttpStore) -> None:
         """An unknown object cannot be read."""

@@ -22,7 +22,7 @@ from gitref_lock.remotes.streams import Deadline, LinkError, Reader
 from gitref_lock.system import SystemClock, real_system
 from gitref_lock.testing.contract import create, lock, present, state, update
 from gitref_lock.testing.memory import MemorySink
-from tests.support.gitcli import Repo
+from tests.support.gitcli import Repo, git
 
 ONE, TWO = state("one"), state("two")
 
@@ -110,6 +110,38 @@ class TestPath:
         outcome = swapped(store)
         assert isinstance(outcome, Refused)
         assert outcome.kind is RefusalKind.NOT_FOUND
+
+    def test_a_repository_with_longer_ids_is_not_supported(self, opened: Opened, tmp_path: Path) -> None:
+        """SHA-256 is said in words by reads; a swap is refused or open, and nothing was sent."""
+        git("init", "-q", "--bare", "--object-format=sha256", tmp_path / "long.git", cwd=tmp_path)
+        store = opened("path", str(tmp_path / "long.git"))
+        with pytest.raises(RemoteError, match="SHA-256") as caught:
+            present(store)
+        assert caught.value.code == "unsupported"
+        with pytest.raises(RemoteError, match="SHA-256"):
+            store.probe()
+        outcome = swapped(store)
+        assert isinstance(outcome, Refused)
+        assert "SHA-256" in outcome.words
+        assert store.traffic.writes == 0
+
+    def test_an_interrupted_swap_leaves_no_child(
+        self, opened: Opened, bare_repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A signal that raises in the middle ends the child before it goes on."""
+        children: list[ChildStream] = []
+        send = ChildStream.send
+
+        def interrupted(child: ChildStream, data: bytes, deadline: Deadline) -> None:
+            children.append(child)
+            send(child, data[:10], deadline)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(ChildStream, "send", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            swapped(opened("path", str(bare_repo.path)))
+        assert [child._process.poll() is not None for child in children] == [True]
+        assert bare_repo.ref(lock("a")) is None
 
     def test_a_hook_s_environment_does_not_leak(
         self, opened: Opened, bare_repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -56,6 +56,12 @@ class TestAdvertisements:
         found = wire.parse_advertisement(pktline.packets_of(line + pktline.FLUSH_PKT))
         assert (found.refs, set(found.capabilities)) == ({}, {"atomic", "agent"})
 
+    def test_an_empty_repository_may_advertise_nothing_at_all(self) -> None:
+        """upload-pack then sends a flush only, after the service line of HTTP or without it."""
+        for data in (b"0000", b"001e# service=git-upload-pack\n00000000"):
+            found = wire.parse_advertisement(pktline.packets_of(data))
+            assert (found.version, found.refs) == (0, {})
+
     def test_alternates_peeled_tags_and_shallow_lines_are_no_refs(self) -> None:
         """Only what can be fetched by name counts."""
         lines = [f"{A} refs/tags/v1\0x\n", f"{B} refs/tags/v1^{{}}\n", f"{B} .have\n", f"shallow {B}\n"]
@@ -82,7 +88,7 @@ class TestAdvertisements:
         assert wire.parse_advertisement(pktline.packets_of(data)).refs == {"refs/heads/main": A}
 
     @pytest.mark.parametrize(
-        "data", [b"", b"0000", pktline.pkt("<html>"), pktline.pkt("ERR go away"), pktline.pkt("z" * 40 + " refs/x\0")]
+        "data", [b"", b"0001", pktline.pkt("<html>"), pktline.pkt("ERR go away"), pktline.pkt("z" * 40 + " refs/x\0")]
     )
     def test_what_is_no_advertisement_is_an_error(self, data: bytes) -> None:
         """A login page, an error packet or nothing is no advertisement."""
@@ -135,7 +141,7 @@ class TestFetch:
     def test_the_version_zero_request_offers_what_the_server_has(self) -> None:
         """Capabilities go with the first want, and only those that the server named."""
         offered = {"side-band-64k": "", "ofs-delta": "", "shallow": ""}
-        packets = list(pktline.packets_of(wire.fetch_request_v0(FetchRequest((A, B), depth=1), offered, thin=True)))
+        packets = list(pktline.packets_of(wire.fetch_request_v0(FetchRequest((A, B), depth=1), offered)))
         assert packets == [
             *(f"want {A} side-band-64k ofs-delta agent=gitref-lock\n".encode(), f"want {B}\n".encode()),
             *(b"deepen 1\n", pktline.Special.FLUSH, b"done\n"),
@@ -154,7 +160,7 @@ class TestFetch:
     ) -> None:
         """A request that the server could only misunderstand is not sent."""
         with pytest.raises(pktline.WireError, match=missing):
-            wire.fetch_request_v0(request_, offered, thin=False)
+            wire.fetch_request_v0(request_, offered)
 
     def test_both_versions_bring_pack_and_boundary(self) -> None:
         """git's answers yield the pack and the new shallow boundary."""
