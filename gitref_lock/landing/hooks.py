@@ -19,8 +19,10 @@ from gitref_lock.landing.errors import HookError
 from gitref_lock.landing.index_diff import diff_index
 from gitref_lock.landing.index_file import UNKNOWN_STAT, Entry, IndexFile, UnreadableIndexError, read_index
 from gitref_lock.landing.index_patch import new_entry, patched, write_durably
+from gitref_lock.landing.scan import doubtful_positions
 from gitref_lock.landing.staged import Staged, restaged
 from gitref_lock.landing.trees import TreeEntry
+from gitref_lock.landing.worktree import WorkTree
 from gitref_lock.remotes.gitconfig import expand_path
 
 
@@ -98,7 +100,7 @@ class Hooks:
             known = staged.index_entries.get(item.path) or index.find(item.path)
             matches = known is not None and item.new == TreeEntry(known.mode, known.oid)
             edits[item.path] = known if matches and known is not None else _entry(item.path, item.new)
-        content = patched(index, edits)
+        content = patched(index, edits, doubtful_positions(index, WorkTree(self._checkout.work_tree)))
         write_durably(target, content)
         return content
 

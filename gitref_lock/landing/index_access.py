@@ -22,6 +22,8 @@ from gitref_lock.landing.index_file import (
 )
 from gitref_lock.landing.index_lock import IndexHeldError, IndexLock
 from gitref_lock.landing.index_patch import patched
+from gitref_lock.landing.scan import doubtful_positions
+from gitref_lock.landing.worktree import WorkTree
 
 
 class IndexAccess(Protocol):
@@ -55,6 +57,7 @@ class OwnIndex:
         self._lock.acquire()
         try:
             self.view = checkout.read_index()
+            self._doubtful = doubtful_positions(self.view, WorkTree(checkout.work_tree))
         except BaseException:
             self._lock.abort()
             raise
@@ -65,7 +68,7 @@ class OwnIndex:
 
     def write(self, edits: Mapping[bytes, Entry | None]) -> None:
         """Fill the lock file with the patched index."""
-        self._lock.write(patched(self.view, edits))
+        self._lock.write(patched(self.view, edits, self._doubtful))
 
     def commit(self) -> None:
         """Rename the lock file over the index."""

@@ -95,7 +95,7 @@ class _InProcess:
         self._now_ns = self._file_system_now()
 
     def _file_system_now(self) -> int:
-        """Return the file system's idea of this instant: a file not older may still change unseen."""
+        """Return the file system's idea of this instant: a file of this second may still change unseen by git."""
         with tempfile.TemporaryFile(dir=self._checkout.private_dir) as file:
             return os.fstat(file.fileno()).st_mtime_ns
 
@@ -190,7 +190,7 @@ class _InProcess:
         if found is None:
             self._entries[path] = None
             return
-        is_settled = st is not None and st.st_mtime_ns < self._now_ns
+        is_settled = st is not None and st.st_mtime_ns // 10**9 < self._now_ns // 10**9
         known = stat_data(st) if st is not None and is_settled else UNKNOWN_STAT
         self._entries[path] = new_entry(path, found.mode, found.oid, known)
 

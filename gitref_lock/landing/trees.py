@@ -7,8 +7,8 @@ flattened unless their every file differs, so a change costs the same in a repos
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dulwich.object_store import BaseObjectStore
@@ -152,12 +152,13 @@ def apply_changes(
     Removing an absent path is no error, a file gives way to a folder of its name and the reverse, and a folder that
     loses its last entry goes away. Trees are stored as they are built.
     """
-    root: dict[bytes, object] = {}
-    removals: list[bytes] = []
+    root = _Wish()
     for path, entry in changes:
-        if entry is None:
-            removals.append(path)
-        _plant(root, path.split(b"/"), entry)
+        node = root
+        for name in path.split(b"/"):
+            node = node.below.setdefault(name, _Wish())
+        node.is_asked = True
+        node.entry = entry
     stored: list[Oid] = []
     top = _build(store, tree, root, stored)
     if top is None:
@@ -167,50 +168,34 @@ def apply_changes(
     return TreeBuild(Oid(top.decode()), tuple(stored))
 
 
-def _plant(node: dict[bytes, object], parts: list[bytes], entry: TreeEntry | None) -> None:
-    """Insert one wish into the nested dict; wishes to set win over wishes to remove on the same name."""
-    for part in parts[:-1]:
-        child = node.get(part)
-        if not isinstance(child, dict):
-            if isinstance(child, TreeEntry) and entry is None:
-                return  # the parent becomes a file, so the removal below it is implied
-            child = {}
-            node[part] = child
-        node = child
-    present = node.get(parts[-1])
-    if entry is None and present is not None:
-        return
-    if isinstance(present, dict) and any(value is not None for value in _leaves(present)):
-        return  # something is set below: the folder wins, and the file of that name goes by itself
-    node[parts[-1]] = entry
+@dataclass(slots=True)
+class _Wish:
+    """What is wanted at one name, and below it. ``is_asked`` with no ``entry`` is a removal."""
+
+    entry: TreeEntry | None = None
+    is_asked: bool = False
+    below: dict[bytes, _Wish] = field(default_factory=dict)
+
+    def sets_below(self) -> bool:
+        """Tell whether anything is set below, so that a folder must be here."""
+        return any(wish.entry is not None or wish.sets_below() for wish in self.below.values())
 
 
-def _leaves(node: Mapping[bytes, object]) -> Iterator[object]:
-    for value in node.values():
-        if isinstance(value, dict):
-            yield from _leaves(value)
-        else:
-            yield value
-
-
-def _build(
-    store: BaseObjectStore, oid: bytes | None, wishes: Mapping[bytes, object], stored: list[Oid]
-) -> bytes | None:
-    """Return the id of ``oid`` with ``wishes`` applied, None when nothing is left in it."""
+def _build(store: BaseObjectStore, oid: bytes | None, wish: _Wish, stored: list[Oid]) -> bytes | None:
+    """Return the id of the tree ``oid`` with the wishes below applied, None when nothing is left in it."""
     result = Tree.from_string(load_tree(store, oid).as_raw_string()) if oid is not None else Tree()
-    for name, wish in wishes.items():
-        if isinstance(wish, TreeEntry):
-            result[name] = (wish.mode, ObjectID(wish.oid))
-            continue
+    for name, child in wish.below.items():
         present = _entry_of(result, name)
-        if isinstance(wish, dict):
-            below = bytes(present[1]) if present is not None and present[0] == TREE else None
-            folder = _build(store, below, wish, stored)
+        is_folder = present is not None and present[0] == TREE
+        if child.entry is not None and not child.sets_below():
+            result[name] = (child.entry.mode, ObjectID(child.entry.oid))
+        elif is_folder or child.sets_below():
+            folder = _build(store, bytes(present[1]) if present is not None and is_folder else None, child, stored)
             if folder is not None:
                 result[name] = (TREE, ObjectID(folder))
-            elif present is not None and (present[0] == TREE):
+            elif present is not None:
                 del result[name]
-        elif present is not None and present[0] != TREE:
+        elif child.is_asked and present is not None:
             del result[name]
     if not len(result):
         return None

@@ -336,6 +336,24 @@ def test_an_unborn_branch_gets_its_first_commit(tmp_path: Path) -> None:
     assert git("log", "--format=%s", cwd=path) == "change"
 
 
+def test_an_edit_of_the_same_second_is_still_seen_afterwards(origin: Repo, tmp_path: Path) -> None:
+    """An edit that git finds only because the index is not newer stays visible when the index is written anew."""
+    path = cloned()(origin, tmp_path / "clone")
+    git("config", "core.trustctime", "false", cwd=path)
+    second_ns = 1_700_000_000 * 10**9
+    os.utime(path / "dir/stays", ns=(second_ns, second_ns + 1_000_000))
+    git("update-index", "--refresh", cwd=path)
+    os.utime(path / ".git/index", ns=(second_ns, second_ns + 300_000_000))
+    write(path, "dir/stays", b"STAYS\n")
+    os.utime(path / "dir/stays", ns=(second_ns, second_ns + 500_000_000))
+    assert git_result("--no-optional-locks", "status", "--porcelain", cwd=path).stdout == b" M dir/stays\n"
+    write(path, "mine", b"pushed\n")
+    with open_checkout(path) as checkout, checkout.exclusive():
+        staged = stage(checkout, [b"mine"])
+        assert move_to(checkout, commit_staged(checkout, staged), staged) == MoveReport(local_updated=True)
+    assert git_result("status", "--porcelain", cwd=path).stdout == b" M dir/stays\n"
+
+
 def test_a_held_index_changes_nothing_and_is_tried_again(origin: Repo, tmp_path: Path) -> None:
     """While another program holds index.lock the clone stays as it was, and the next command finishes the move."""
     path = cloned()(origin, tmp_path / "clone")

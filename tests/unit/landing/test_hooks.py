@@ -1,0 +1,157 @@
+"""Commit hooks: run as git runs them, with the content that is to be committed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gitref_lock.errors import PolicyError
+from gitref_lock.landing.errors import HookError
+from gitref_lock.landing.hooks import Hooks
+from gitref_lock.landing.stage import stage
+from gitref_lock.landing.staged import Staged
+from tests.support.clones import commit_staged, move_to, open_checkout, write
+from tests.support.gitcli import git, git_result
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a repository with two files, both edited."""
+    root = tmp_path / "repo"
+    git("init", "-q", root, cwd=tmp_path)
+    write(root, "a", "1\n")
+    write(root, "b", "1\n")
+    git("add", ".", cwd=root)
+    git("commit", "-q", "-m", "base", cwd=root)
+    write(root, "a", "2\n")
+    write(root, "b", "2\n")
+    return root
+
+
+def hook(path: Path, name: str, script: str, *, folder: str = ".git/hooks", mode: int = 0o755) -> None:
+    """Write a hook."""
+    write(path, f"{folder}/{name}", script, mode=mode)
+
+
+def run_pre_commit(path: Path, *paths: bytes) -> tuple[Staged, list[str]]:
+    """Stage and run pre-commit."""
+    with open_checkout(path) as checkout, checkout.exclusive():
+        hooks = Hooks(checkout)
+        return hooks.pre_commit(stage(checkout, paths)), hooks.said
+
+
+def test_no_hook_changes_nothing(path: Path) -> None:
+    """Without hooks the staging and the message pass through untouched."""
+    staged, said = run_pre_commit(path)
+    assert len(staged.changes) == 2
+    assert said == []
+    with open_checkout(path) as checkout:
+        assert Hooks(checkout).message("text\n", is_verified=True) == "text\n"
+
+
+def test_pre_commit_sees_exactly_what_is_to_be_committed(path: Path) -> None:
+    """The hook's index holds the pushed paths only: not what is staged or edited besides."""
+    git("add", "b", cwd=path)
+    hook(path, "pre-commit", '#!/bin/sh\ngit diff --cached --name-status\npwd\necho "$GIT_DIR"\n')
+    staged, said = run_pre_commit(path, b"a")
+    assert [item.path for item in staged.changes] == [b"a"]
+    assert said == [f"M\ta\n{path}\n{path}/.git\n"]
+    assert git("diff", "--cached", "--name-only", cwd=path) == "b"
+
+
+def test_a_failing_hook_stops_the_push_with_its_words(path: Path) -> None:
+    """A non-zero exit is a policy error that repeats what the hook said; the index is untouched."""
+    hook(path, "pre-commit", "#!/bin/sh\necho lint: bad file >&2\nexit 3\n")
+    before = git("ls-files", "-s", cwd=path)
+    with pytest.raises(HookError) as caught:
+        run_pre_commit(path)
+    assert isinstance(caught.value, PolicyError)
+    assert caught.value.message == "the pre-commit hook exited with 3: lint: bad file"
+    assert "--no-verify" in caught.value.hint
+    assert git("ls-files", "-s", cwd=path) == before
+
+
+def test_a_hook_that_formats_and_adds_is_taken_over(path: Path) -> None:
+    """What the hook adds to its index is committed, and the clone is clean afterwards."""
+    hook(path, "pre-commit", "#!/bin/sh\necho formatted > a\ngit add a\necho n > new\ngit add new\n")
+    with open_checkout(path) as checkout, checkout.exclusive():
+        staged = Hooks(checkout).pre_commit(stage(checkout, [b"a"]))
+        assert [item.path for item in staged.changes] == [b"a", b"new"]
+        report = move_to(checkout, commit_staged(checkout, staged), staged)
+    assert report.local_updated
+    assert not report.left
+    assert git("show", "HEAD:a", cwd=path) == "formatted"
+    assert git_result("status", "--porcelain", cwd=path).stdout == b" M b\n"
+
+
+def test_a_hook_that_takes_a_file_back(path: Path) -> None:
+    """A hook may also remove a change from the commit."""
+    hook(path, "pre-commit", "#!/bin/sh\ngit reset -q -- b\n")
+    staged, _ = run_pre_commit(path)
+    assert [item.path for item in staged.changes] == [b"a"]
+
+
+def test_a_hook_that_is_not_executable_is_passed_over(path: Path) -> None:
+    """Git ignores such hooks, and so does a push."""
+    hook(path, "pre-commit", "#!/bin/sh\nexit 1\n", mode=0o644)
+    assert len(run_pre_commit(path)[0].changes) == 2
+
+
+def test_a_script_without_a_first_line_runs(path: Path) -> None:
+    """A hook without an interpreter line is run by the shell."""
+    hook(path, "pre-commit", "echo plain\n")
+    assert run_pre_commit(path)[1] == ["plain\n"]
+
+
+def test_a_hook_that_cannot_be_run_is_an_error(path: Path) -> None:
+    """An interpreter that does not exist is reported, not taken for success."""
+    hook(path, "pre-commit", "#!/nowhere/interpreter\n")
+    with pytest.raises(HookError, match="cannot be run"):
+        run_pre_commit(path)
+
+
+def test_hooks_path_is_relative_to_the_work_tree(path: Path) -> None:
+    """core.hooksPath replaces the usual folder."""
+    git("config", "core.hooksPath", "my hooks", cwd=path)
+    hook(path, "pre-commit", "#!/bin/sh\nexit 1\n")
+    hook(path, "pre-commit", "#!/bin/sh\necho mine\n", folder="my hooks")
+    assert run_pre_commit(path)[1] == ["mine\n"]
+
+
+def test_a_linked_work_tree_uses_the_shared_hooks(path: Path, tmp_path: Path) -> None:
+    """Hooks live in the common folder; the hook gets the work tree's own git directory."""
+    git("worktree", "add", "-q", tmp_path / "linked", cwd=path)
+    hook(path, "pre-commit", "#!/bin/sh\ngit rev-parse --abbrev-ref HEAD\n")
+    write(tmp_path / "linked", "a", "linked\n")
+    assert run_pre_commit(tmp_path / "linked")[1] == ["linked\n"]
+
+
+def test_message_hooks_rewrite_and_refuse(path: Path) -> None:
+    """prepare-commit-msg and commit-msg may rewrite the message; commit-msg may refuse, and --no-verify skips it."""
+    hook(path, "prepare-commit-msg", '#!/bin/sh\necho "prepared $2" >> "$1"\n')
+    hook(path, "commit-msg", '#!/bin/sh\ngrep -q forbidden "$1" && exit 1\necho checked >> "$1"\n')
+    with open_checkout(path) as checkout:
+        hooks = Hooks(checkout)
+        assert hooks.message("text\n", is_verified=True) == "text\nprepared message\nchecked\n"
+        assert hooks.message("forbidden\n", is_verified=False) == "forbidden\nprepared message\n"
+        with pytest.raises(HookError, match="commit-msg"):
+            hooks.message("forbidden\n", is_verified=True)
+
+
+def test_pre_push_gets_gits_lines(path: Path) -> None:
+    """pre-push gets remote and address as arguments and the updates on standard input."""
+    hook(path, "pre-push", '#!/bin/sh\necho "$@"\ncat\n')
+    with open_checkout(path) as checkout:
+        hooks = Hooks(checkout)
+        hooks.pre_push("origin", "file:///x", [("refs/heads/main", "1" * 40, "refs/heads/main", "0" * 40)])
+    assert hooks.said == [f"origin file:///x\nrefs/heads/main {'1' * 40} refs/heads/main {'0' * 40}\n"]
+
+
+def test_a_split_index_cannot_be_shown_to_a_hook(path: Path) -> None:
+    """With an index that only git reads the hook is not run on wrong content; the error names the way out."""
+    git("update-index", "--split-index", cwd=path)
+    hook(path, "pre-commit", "#!/bin/sh\nexit 0\n")
+    with pytest.raises(HookError) as caught:
+        run_pre_commit(path)
+    assert caught.value.code == "hook-needs-plain-index"
