@@ -17,8 +17,9 @@ from gitref_lock.core.record import Event, Holder, LockRecord, State
 from gitref_lock.core.refs import Applied, Superseded
 from gitref_lock.core.timing import LeaseTiming
 from gitref_lock.errors import GitrefLockError, LeaseLostError
+from gitref_lock.ports import RemoteError
 from gitref_lock.runtime.deadline import Deadline
-from gitref_lock.runtime.failures import swap_failure
+from gitref_lock.runtime.failures import remote_failure, swap_failure
 from gitref_lock.runtime.remote import Remote
 from gitref_lock.runtime.swapper import Plan, Swapper, plan_for_locks
 from gitref_lock.runtime.writing import Found, killer, move, next_state, write
@@ -139,7 +140,9 @@ class Lease:
         with self.queue:
             swapper = Swapper(self.remote)
             for _ in range(_ADOPTIONS):
-                mine = self.found(Stance.MINE_LATE if self.left_s() <= 0 else Stance.MINE)
+                stance = Stance.MINE_LATE if self.left_s() <= 0 else Stance.MINE
+                # A landing under this lease has freed its lock already.
+                mine = [found for found in self.found(stance) if is_held(found.state)]
                 if not mine:
                     return None
                 plan = self.release_plan(mine)
@@ -150,7 +153,10 @@ class Lease:
                     return None
                 if not isinstance(outcome, Superseded):
                     return swap_failure(outcome, "releasing the lease", inspect_hint(self.names))
-                self._keep_only_mine(deadline)
+                try:
+                    self._keep_only_mine(deadline)
+                except RemoteError as error:
+                    return remote_failure(error, self.remote.store.display_url)
             return None if not self.states else swap_failure(Superseded({}), "releasing", inspect_hint(self.names))
 
     def release_plan(self, mine: Sequence[Found]) -> Plan:
@@ -176,6 +182,11 @@ class Lease:
         stance = Stance.MINE if keep or self.left_s() > 0 else Stance.MINE_LATE
         what = replace(write(self.remote, self.holder, ttl_s=self.timing.ttl_s if keep else 0.0), landed=1)
         return {found.name: next_state(found, event, what) for found in self.found(stance)}
+
+
+def is_held(state: LockState | None) -> bool:
+    """Tell whether this state, if readable, is a lease."""
+    return state is not None and isinstance(state.record, LockRecord) and state.record.state is State.HELD
 
 
 def describe(state: LockState | None) -> str:
