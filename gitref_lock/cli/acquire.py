@@ -111,7 +111,7 @@ def take(run: Run, request: AcquireRequest) -> Lease:
             planner.forget()
         run.session.remember(request.names)
         raise
-    planner.tell_old_holders()
+    warn_old_holders(run, planner.moves)
     return lease
 
 
@@ -149,19 +149,16 @@ class Planner:
             for name in self.moves:
                 self.run.session.memory.forget(self.run.session.key, name, self.token)
 
-    def tell_old_holders(self) -> None:
-        """Say until when a holder that was preempted may still run."""
-        from gitref_lock.core.record import Event, LockRecord
 
-        for name, item in self.moves.items():
-            before = item.before.record if item.before is not None else None
-            if (
-                item.after.record.event is Event.PREEMPT
-                and isinstance(before, LockRecord)
-                and before.holder is not None
-            ):
-                until = instant(before.expires_at or 0)
-                self.run.out.warn(f"{name} was taken from {before.holder.label}, who may go on until {until}")
+def warn_old_holders(run: Run, moves: Mapping[LockName, LockMove]) -> None:
+    """Say until when a holder that was preempted may still run."""
+    from gitref_lock.core.record import Event, LockRecord
+
+    for name, item in moves.items():
+        before = item.before.record if item.before is not None else None
+        if item.after.record.event is Event.PREEMPT and isinstance(before, LockRecord) and before.holder is not None:
+            until = instant(before.expires_at or 0)
+            run.out.warn(f"{name} was taken from {before.holder.label}, who may go on until {until}")
 
 
 def _adopted(run: Run, request: AcquireRequest) -> Lease | None:

@@ -24,16 +24,22 @@ COMPLETE_VARIABLE = "_GITREF_LOCK_COMPLETE"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A command: the module under ``gitref_lock.cli`` and the function in it. Aliases are hidden."""
+    """A command: the module under ``gitref_lock.cli`` and the function in it. Aliases are hidden.
+
+    ``runs_words`` tells that the words behind ``--`` are another program's.
+    """
 
     module: str
     function: str
     is_hidden: bool = False
+    runs_words: bool = False
 
 
 COMMANDS: dict[str, Entry] = {
     "acquire": Entry("acquire", "acquire"),
     "lock": Entry("acquire", "acquire", is_hidden=True),
+    "run": Entry("run", "run_command", runs_words=True),
+    "exec": Entry("run", "run_command", is_hidden=True, runs_words=True),
     "renew": Entry("lease", "renew"),
     "refresh": Entry("lease", "renew", is_hidden=True),
     "release": Entry("lease", "release"),
@@ -110,10 +116,18 @@ def reordered(words: Sequence[str]) -> list[str]:
     return [rest[0], *early, *rest[1:]] if rest else list(words)
 
 
+def parted(words: Sequence[str]) -> tuple[list[str], list[str] | None]:
+    """Return our own words, and those behind ``--`` where they are another program's; None without ``--``."""
+    if words and words[0] in COMMANDS and COMMANDS[words[0]].runs_words and "--" in words:
+        at = words.index("--")
+        return list(words[:at]), list(words[at + 1 :])
+    return list(words), None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every failure has been told to people by then."""
-    words = reordered(sys.argv[1:] if arguments is None else arguments)
     run = Run()
+    words, run.program = parted(reordered(sys.argv[1:] if arguments is None else arguments))
     SignalGate(run.system.clock).install()
     try:
         try:

@@ -50,7 +50,8 @@ def _shared(
 class Run:
     """One command on its way. ``begin`` fills it from the shared options before the command's body runs.
 
-    ``conflict_exit_code`` replaces 4 when set. ``session`` is opened on first use and closed by the entry point.
+    ``conflict_exit_code`` replaces 4 when set. ``program`` are the words behind ``--`` where they are another program's
+    (None: there is no ``--``). ``session`` is opened on first use and closed by the entry point.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
@@ -58,6 +59,7 @@ class Run:
     out: Output = field(init=False)
     conflict_exit_code: int | None = None
     timeout_s: float | None = None
+    program: list[str] | None = None
     _deadline: Deadline | None = None
     _settings: Settings | None = None
     _around: Surroundings | None = None

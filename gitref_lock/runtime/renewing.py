@@ -19,18 +19,22 @@ from gitref_lock.runtime.lease import Lease
 _JITTER = 0.1
 _RETRY_S = 1.0
 _RENEWED_BY_OTHERS_S = 0.2
+_TRIES_LEFT = 3
+_SHORTEST_CALL_S = 1.0
 
 
 @dataclass(slots=True)
 class Renewer:
     """Renews ``lease`` every third of its ttl until stopped; ``renewed`` is called after each success.
 
-    ``lost`` is called once, from the renewer's thread, when the lease is over.
+    ``lost`` is called once, from the renewer's thread, when the lease is over. ``wait`` pauses for so many seconds, or
+    until it returns True because the renewer is to end; None waits for ``stop``.
     """
 
     lease: Lease
     renewed: Callable[[Lease], None] = lambda _lease: None
     lost: Callable[[str], None] = lambda _why: None
+    wait: Callable[[float], bool] | None = None
     failures: list[str] = field(default_factory=list)
     _stop: Event = field(default_factory=Event)
     _thread: Thread | None = None
@@ -50,26 +54,41 @@ class Renewer:
 
     def run(self) -> None:
         """Renew until stopped or lost."""
-        system = self.lease.remote.system
-        interval = self.lease.timing.renew_interval_s
-        pause = interval * system.entropy.uniform(1 - _JITTER, 1.0)
-        while not self._stop.wait(max(0.0, min(pause, self.lease.left_s()))):
+        wait = self.wait or self._stop.wait
+        pause = self._interval_s()
+        while not wait(max(0.0, min(pause, self.lease.left_s()))):
             if self.lease.left_s() <= 0:
                 self._lose("it could not be renewed in time")
                 return
             try:
-                self.lease.renew(Deadline.after(system, self.lease.left_s()))
+                self._renew()
             except LeaseLostError as error:
                 if error.code != "lease-contended":
-                    self._lose(error.message)
+                    self._lose(self.lease.lost or error.message)
                     return
                 pause = _RENEWED_BY_OTHERS_S
             except (GitrefLockError, RemoteError) as error:
                 self.failures.append(str(error))
-                pause = system.entropy.uniform(_RETRY_S / 2, _RETRY_S)
+                pause = self.lease.remote.system.entropy.uniform(_RETRY_S / 2, _RETRY_S)
             else:
+                self.failures.clear()
                 self.renewed(self.lease)
-                pause = interval * system.entropy.uniform(1 - _JITTER, 1.0)
+                pause = self._interval_s()
+
+    def _interval_s(self) -> float:
+        interval_s = self.lease.timing.renew_interval_s
+        return interval_s * self.lease.remote.system.entropy.uniform(1 - _JITTER, 1.0)
+
+    def _renew(self) -> None:
+        """Renew once; no request takes all the time that is left, since a stalled one is tried again."""
+        remote, left_s = self.lease.remote, self.lease.left_s()
+        former_s = remote.call_timeout_s
+        limit_s = max(_SHORTEST_CALL_S, left_s / _TRIES_LEFT)
+        remote.call_timeout_s = limit_s if former_s is None else min(former_s, limit_s)
+        try:
+            self.lease.renew(Deadline.after(remote.system, left_s))
+        finally:
+            remote.call_timeout_s = former_s
 
     def _lose(self, why: str) -> None:
         last = f" (last failure: {self.failures[-1]})" if self.failures else ""

@@ -7,6 +7,7 @@ goes on through suspend (docs/protocol.md, section 4).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -14,34 +15,35 @@ import struct
 from dataclasses import dataclass
 
 from gitref_lock.ports import Clock
+from gitref_lock.runtime.command import end_group, signal_group
 
 _MESSAGE = struct.Struct("!d")
 _POLL_S = 5.0
-_DONE = -1.0
+_ORPHAN_POLL_S = 0.25
+_ENDING_POLL_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Watchdog:
-    """The holder's end: tell it the deadline, and at last that all is done."""
+    """The holder's end: tell it the deadline, and at last that it is not needed any more."""
 
     pid: int
     pipe: int
 
-    def until(self, boottime_s: float) -> None:
-        """Tell the watchdog to end the command at this instant of the suspend-counting clock."""
-        self._send(boottime_s)
+    def until(self, boottime_s: float) -> bool:
+        """Tell the watchdog to end the command at this instant of the suspend-counting clock; False when it is gone."""
+        try:
+            os.write(self.pipe, _MESSAGE.pack(boottime_s))
+        except BrokenPipeError:
+            return False
+        return True
 
     def dismiss(self) -> None:
         """End the watchdog without touching the command, and reap it."""
-        self._send(_DONE)
+        os.kill(self.pid, signal.SIGKILL)  # not by a message: it may be stopped, and its last act must not come later
         os.close(self.pipe)
-        os.waitpid(self.pid, 0)
-
-    def _send(self, value: float) -> None:
-        try:
-            os.write(self.pipe, _MESSAGE.pack(value))
-        except BrokenPipeError:
-            return  # the watchdog has acted already: the command is gone
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
 
 
 def start_watchdog(clock: Clock, group: int, until_s: float, kill_after_s: float) -> Watchdog:
@@ -67,7 +69,7 @@ def start_watchdog(clock: Clock, group: int, until_s: float, kill_after_s: float
 
 def _shed(keep: int) -> None:
     """Let go of everything inherited: a pipe held open here would make the command's readers wait for it."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
     os.closerange(0, keep)
@@ -75,42 +77,35 @@ def _shed(keep: int) -> None:
 
 
 def _watch(clock: Clock, reader: int, group: int, until_s: float, kill_after_s: float) -> None:
+    """Wait for the deadline; a group that ends after its supervisor needs nothing more."""
     is_open = True
     while True:
         left = until_s - clock.boottime()
         if left <= 0:
             break
-        # The timeout of select does not count suspended time; a short one finds out soon after waking up.
-        ready, _, _ = select.select([reader] if is_open else [], [], [], min(left, _POLL_S))
+        # The timeout of select does not count suspended time; a short one finds out soon after waking up. Without
+        # a supervisor nobody else reaps, and the group's number may be given to others: look often.
+        ready, _, _ = select.select(
+            [reader] if is_open else [], [], [], min(left, _POLL_S if is_open else _ORPHAN_POLL_S)
+        )
+        if not is_open and not signal_group(group, 0):
+            return
         if not ready:
             continue
         message = os.read(reader, _MESSAGE.size)
         if len(message) < _MESSAGE.size:
             is_open = False
             continue
-        value: float = _MESSAGE.unpack(message)[0]
-        if value == _DONE:
-            return
-        until_s = value
+        until_s = _MESSAGE.unpack(message)[0]
     _end(clock, group, until_s + kill_after_s)
 
 
 def _end(clock: Clock, group: int, kill_at_s: float) -> None:
     """Send SIGTERM now, SIGKILL at ``kill_at_s``; nothing when the group is gone."""
-    if not _signal_group(group, signal.SIGTERM):
+    if not end_group(group):
         return
     while (left := kill_at_s - clock.boottime()) > 0:
-        select.select([], [], [], min(left, 0.05))
-        if not _signal_group(group, 0):
+        select.select([], [], [], min(left, _ENDING_POLL_S))
+        if not signal_group(group, 0):
             return
-    _signal_group(group, signal.SIGKILL)
-
-
-def _signal_group(group: int, number: int) -> bool:
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    signal_group(group, signal.SIGKILL)
