@@ -7,7 +7,6 @@ processed. Formats: gitprotocol-http(5).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ from gitref_lock.core.clocks import ServerDate
 from gitref_lock.core.names import Oid, RefName
 from gitref_lock.core.refs import RefEdit, RefusalKind, Refused, Unknown
 from gitref_lock.ports import Capabilities, FetchRequest, RemoteError, System
-from gitref_lock.remotes.http1 import BodyTooLargeError, Reply
+from gitref_lock.remotes.http1 import BodyTooLargeError, Reply, http_date
 from gitref_lock.remotes.http_client import HttpClient
 from gitref_lock.remotes.pktline import TooLargeError, WireError, packets_of
 from gitref_lock.remotes.redact import redact
@@ -50,8 +49,6 @@ _REFUSALS = {
     413: RefusalKind.QUOTA,
 }
 _READ_ERRORS = {401: "authentication", 403: "permission", 404: "not-found", 407: "authentication", 410: "not-found"}
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DATE = re.compile(r"\w{3}, (\d{2}) (\w{3}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT")
 
 
 class HttpStore(GitStore):
@@ -304,23 +301,3 @@ def _server_date(reply: Reply, sent_s: float, received_s: float) -> ServerDate |
         return None
     date_s = http_date(reply.headers.get("date", ""))
     return None if date_s is None else ServerDate(date_s, sent_s, received_s)
-
-
-def http_date(text: str) -> int | None:
-    """Return the Unix second of an IMF-fixdate (RFC 9110, section 5.6.7), or None for anything else."""
-    match = _DATE.fullmatch(text.strip())
-    if match is None or match[2].lower() not in _MONTHS:
-        return None
-    day, year = int(match[1]), int(match[3])
-    month = _MONTHS.index(match[2].lower()) + 1
-    hour, minute, second = int(match[4]), int(match[5]), int(match[6])
-    if not (1970 <= year <= 9999 and 1 <= day <= 31 and hour < 24 and minute < 60 and second <= 60):
-        return None
-    # Days since 1970-01-01 in the proleptic Gregorian calendar, counted in years that begin in March.
-    shifted = year - (month <= 2)
-    leap_days = shifted // 4 - shifted // 100 + shifted // 400
-    days = 365 * shifted + leap_days + (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-    return (days - 719468) * 86400 + hour * 3600 + minute * 60 + second
-
-
-__all__ = ["HttpStore", "http_date"]

@@ -7,6 +7,7 @@ Rules: RFC 9112 (messages), RFC 9110 (meaning).
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from gitref_lock.remotes.streams import Deadline, LinkError, Stream
 
 MAX_HEAD_BYTES = 65536
 MAX_INTERIM_REPLIES = 16
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DATE = re.compile(r"\w{3}, (\d{2}) (\w{3}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT")
 
 
 class HttpError(LinkError):
@@ -229,3 +232,20 @@ def _read_chunks(feed: _Feed, body: _Body, enough: int | None) -> bool:
         if not feed.line(room=MAX_HEAD_BYTES):
             return True
     raise HttpError("too many trailers")
+
+
+def http_date(text: str) -> int | None:
+    """Return the Unix second of an IMF-fixdate (RFC 9110, section 5.6.7), or None for anything else."""
+    match = _DATE.fullmatch(text.strip())
+    if match is None or match[2].lower() not in _MONTHS:
+        return None
+    day, year = int(match[1]), int(match[3])
+    month = _MONTHS.index(match[2].lower()) + 1
+    hour, minute, second = int(match[4]), int(match[5]), int(match[6])
+    if not (1970 <= year <= 9999 and 1 <= day <= 31 and hour < 24 and minute < 60 and second <= 60):
+        return None
+    # Days since 1970-01-01 in the proleptic Gregorian calendar, counted in years that begin in March.
+    shifted = year - (month <= 2)
+    leap_days = shifted // 4 - shifted // 100 + shifted // 400
+    days = 365 * shifted + leap_days + (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    return (days - 719468) * 86400 + hour * 3600 + minute * 60 + second

@@ -10,70 +10,16 @@ from __future__ import annotations
 import socket
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gitref_lock.ports import RemoteError, System, Traffic
-from gitref_lock.remotes.http1 import HttpError, Reply, read_reply, request_bytes
+from gitref_lock.remotes.http1 import Reply, read_reply, request_bytes
+from gitref_lock.remotes.http_address import Address, Origin
 from gitref_lock.remotes.settings import Credential, HttpSettings
 from gitref_lock.remotes.streams import Deadline, LinkError, SocketStream, connect
 
 MAX_REDIRECTS = 10
 MAX_CREDENTIALS = 4
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-_PLAIN = frozenset(b"!#$%&'()*+,-./0123456789:;=?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]_abcdefghijklmnopqrstuvwxyz~")
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Scheme, host and port: the border that credentials do not cross."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @property
-    def authority(self) -> str:
-        """The ``Host`` header's value."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if _DEFAULT_PORTS.get(self.scheme) == self.port else f"{host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A parsed URL: its origin, its path with query, and the user info it carried."""
-
-    origin: Origin
-    target: str
-    userinfo: str = ""
-
-    @classmethod
-    def parse(cls, url: str) -> Address:
-        """Parse an absolute HTTP(S) URL; raise RemoteError for anything else."""
-        scheme, separator, rest = url.partition("://")
-        scheme = scheme.lower()
-        if not separator or scheme not in _DEFAULT_PORTS:
-            raise RemoteError("unsupported", f"not an http or https address: {scheme[:20]!r}")
-        rest = rest.partition("#")[0]
-        border = min((rest.find(mark) for mark in "/?" if mark in rest), default=len(rest))
-        authority, path = rest[:border], rest[border:]
-        userinfo, _, place = authority.rpartition("@")
-        host, port = _host_and_port(place, _DEFAULT_PORTS[scheme])
-        raw = (path if path.startswith("/") else f"/{path}").encode("utf-8", "surrogateescape")
-        target = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in raw)
-        return cls(Origin(scheme, host.lower(), port), target, userinfo)
-
-
-def _host_and_port(place: str, default: int) -> tuple[str, int]:
-    """Split ``host:port`` or ``[address]:port``."""
-    if place.startswith("["):
-        host, _, tail = place[1:].partition("]")
-        port = tail.removeprefix(":")
-    else:
-        host, _, port = place.partition(":")
-    if not host or (port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
-        raise RemoteError("unsupported", f"not a host and port: {place[:80]!r}")
-    return host, int(port) if port else default
 
 
 def basic(credential: Credential) -> str:
@@ -321,6 +267,3 @@ def _proxy_headers(proxy: Address) -> list[tuple[str, str]]:
 
     user, _, password = proxy.userinfo.partition(":")
     return [("Proxy-Authorization", basic(Credential(unquote(user), unquote(password))))]
-
-
-__all__ = ["Address", "HttpClient", "HttpError", "Origin", "basic"]

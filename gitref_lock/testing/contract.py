@@ -6,81 +6,34 @@ repository behind it. The suite knows neither transport nor server; what differs
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from gitref_lock.core.names import Oid, RefName
-from gitref_lock.core.objects import GitObject, ObjectKind, build_state_commit
+from gitref_lock.core.names import Oid
+from gitref_lock.core.objects import GitObject, ObjectKind
 from gitref_lock.core.refs import (
     Absent,
     Applied,
-    At,
     RefEdit,
     RefusalKind,
     Refused,
     Role,
     Superseded,
-    SwapOutcome,
     Unknown,
 )
-from gitref_lock.ports import FetchRequest, ObjectsGoneError, RefStore
+from gitref_lock.ports import FetchRequest, ObjectsGoneError
+from gitref_lock.testing.contract_kit import (
+    ContractHost,
+    applied,
+    create,
+    delete,
+    lock,
+    only_winner,
+    present,
+    race_of,
+    state,
+    update,
+)
 from gitref_lock.testing.memory import MemorySink
-
-RACERS = 16
-
-
-@dataclass(frozen=True)
-class ContractHost:
-    """One server with an empty repository.
-
-    ``open_store`` returns a new store on it (the host closes them), ``collect_garbage`` drops what no ref reaches,
-    ``delete_ref`` removes a ref behind every store's back, ``agent`` begins what the server calls itself.
-    """
-
-    open_store: Callable[[], RefStore]
-    collect_garbage: Callable[[], object]
-    delete_ref: Callable[[RefName], None]
-    agent: str
-    racers: int = RACERS
-
-
-def lock(name: str) -> RefName:
-    """Return a lock's ref."""
-    return RefName(f"refs/locks/{name}")
-
-
-def state(word: str, *, size: int = 0, parents: Sequence[Oid] = ()) -> tuple[GitObject, ...]:
-    """Return a state commit (first) with its tree and files; ``word`` makes it unlike any other, ``size`` heavy."""
-    noise = b"".join(b"%08x" % (index * 2654435761 % 2**32) for index in range(size // 8))
-    files = {"lock.json": word.encode() + noise, "history.jsonl": b"line\n"}
-    return build_state_commit(files, author_name="contract", at_s=1_700_000_000, message=word, parents=parents)
-
-
-def create(name: str, objects: Sequence[GitObject]) -> RefEdit:
-    """Return the edit that creates a lock at a state."""
-    return RefEdit(lock(name), Absent(), objects[0].oid, Role.LOCK)
-
-
-def update(name: str, old: Sequence[GitObject], new: Sequence[GitObject]) -> RefEdit:
-    """Return the edit that moves a lock from state to state."""
-    return RefEdit(lock(name), At(old[0].oid), new[0].oid, Role.LOCK)
-
-
-def delete(name: str, old: Sequence[GitObject]) -> RefEdit:
-    """Return the edit that deletes a ref at a state."""
-    return RefEdit(lock(name), At(old[0].oid), None, Role.TICKET)
-
-
-def applied(store: RefStore, edits: Sequence[RefEdit], objects: Sequence[GitObject]) -> None:
-    """Swap, and fail unless it was applied."""
-    outcome = store.swap(edits, objects)
-    assert outcome == Applied(), outcome
-
-
-def present(store: RefStore) -> dict[RefName, Oid]:
-    """Return all locks."""
-    return dict(store.snapshot(["refs/locks/"]).refs)
 
 
 class RefStoreContract:
@@ -319,8 +272,8 @@ class RefStoreContract:
     def test_a_race_has_one_winner(self, host: ContractHost) -> None:
         """Of many creates at once exactly one is applied; every other one sees that winner."""
         states = [state(f"racer {index}") for index in range(host.racers)]
-        outcomes = _race(host, lambda index: ([create("raced", states[index])], states[index]))
-        winner = _only_winner(outcomes)
+        outcomes = race_of(host, lambda index: ([create("raced", states[index])], states[index]))
+        winner = only_winner(outcomes)
         assert present(host.open_store()) == {lock("raced"): states[winner][0].oid}
         losers = [outcome for index, outcome in enumerate(outcomes) if index != winner]
         assert losers == [Superseded({lock("raced"): states[winner][0].oid})] * (host.racers - 1)
@@ -334,32 +287,7 @@ class RefStoreContract:
         def swap_of(index: int) -> tuple[list[RefEdit], Sequence[GitObject]]:
             return [update("a", start, states[index]), update("b", start, states[index])], states[index]
 
-        outcomes = _race(host, swap_of)
-        won = states[_only_winner(outcomes)][0].oid
+        outcomes = race_of(host, swap_of)
+        won = states[only_winner(outcomes)][0].oid
         assert present(store) == {lock("a"): won, lock("b"): won}
         assert all(isinstance(outcome, Applied | Superseded) for outcome in outcomes), outcomes
-
-
-def _only_winner(outcomes: Sequence[SwapOutcome]) -> int:
-    """Return the index of the one applied swap."""
-    winners = [index for index, outcome in enumerate(outcomes) if outcome == Applied()]
-    assert len(winners) == 1, outcomes
-    return winners[0]
-
-
-def _race(host: ContractHost, swap_of: Callable[[int], tuple[list[RefEdit], Sequence[GitObject]]]) -> list[SwapOutcome]:
-    """Send one swap from each of many threads at once; return the outcomes in order."""
-    gate = threading.Barrier(host.racers)
-    outcomes: list[SwapOutcome] = [Unknown("did not run")] * host.racers
-
-    def run(index: int, store: RefStore) -> None:
-        edits, objects = swap_of(index)
-        gate.wait(60)
-        outcomes[index] = store.swap(edits, objects)
-
-    threads = [threading.Thread(target=run, args=(index, host.open_store())) for index in range(host.racers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    return outcomes

@@ -14,7 +14,8 @@ from gitref_lock.ports import RefStore
 from gitref_lock.remotes import open_store
 from gitref_lock.remotes.settings import RemoteSpec, Scheme
 from gitref_lock.system import real_system
-from gitref_lock.testing.contract import ContractHost, RefStoreContract
+from gitref_lock.testing.contract import RefStoreContract
+from gitref_lock.testing.contract_kit import ContractHost
 from gitref_lock.testing.gitserver import GitHttpServer
 from tests.support.gitcli import Repo, git_env, make_bare
 

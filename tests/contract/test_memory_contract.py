@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gitref_lock.system import real_system
-from gitref_lock.testing.contract import ContractHost, RefStoreContract
+from gitref_lock.testing.contract import RefStoreContract
+from gitref_lock.testing.contract_kit import ContractHost
 from gitref_lock.testing.memory import MemoryRefStore, MemoryServer
 
 

@@ -21,10 +21,11 @@ from dulwich.web import make_wsgi_chain
 from gitref_lock.core.names import Oid, RefName
 from gitref_lock.core.refs import Applied, RefusalKind, Refused, Superseded, SwapOutcome, Unknown
 from gitref_lock.ports import Capabilities, FetchRequest, RemoteError, System
-from gitref_lock.remotes.http import HttpStore, http_date
+from gitref_lock.remotes.http import HttpStore
+from gitref_lock.remotes.http1 import http_date
 from gitref_lock.remotes.settings import HttpSettings, RemoteSpec
 from gitref_lock.system import SystemClock, SystemEntropy, real_system
-from gitref_lock.testing.contract import create, delete, lock, present, state, update
+from gitref_lock.testing.contract_kit import create, delete, lock, present, state, update
 from gitref_lock.testing.faults import (
     DropAfter,
     DropBefore,

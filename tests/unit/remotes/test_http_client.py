@@ -12,11 +12,11 @@ import pytest
 from gitref_lock.core.refs import Applied, RefusalKind, Refused, SwapOutcome, Unknown
 from gitref_lock.ports import RemoteError
 from gitref_lock.remotes.http import HttpStore
-from gitref_lock.remotes.http_client import Address, Origin
+from gitref_lock.remotes.http_address import Address, Origin
 from gitref_lock.remotes.pktline import FLUSH_PKT, pkt
 from gitref_lock.remotes.settings import Credential, HttpSettings, RemoteSpec
 from gitref_lock.system import real_system
-from gitref_lock.testing.contract import create, lock, present, state
+from gitref_lock.testing.contract_kit import create, lock, present, state
 from gitref_lock.testing.gitserver import GitHttpServer
 from tests.support.gitcli import Repo
 from tests.support.scripted import ProxyServer, ScriptedServer, http_reply

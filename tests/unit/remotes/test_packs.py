@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gitref_lock.core.names import Oid
 from gitref_lock.core.objects import GitObject, ObjectKind
 from gitref_lock.remotes.packs import PackedObject, PackError, PackTooLargeError, apply_delta, read_pack, write_pack
-from gitref_lock.testing.contract import state
+from gitref_lock.testing.contract_kit import state
 from tests.support.gitcli import Repo, git_result
 
 LIMITS = {"max_blob_bytes": 1 << 20, "max_total_bytes": 1 << 22}

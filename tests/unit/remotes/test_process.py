@@ -20,7 +20,7 @@ from gitref_lock.remotes.settings import RemoteSpec, Scheme
 from gitref_lock.remotes.ssh import SshPlace
 from gitref_lock.remotes.streams import Deadline, LinkError, Reader
 from gitref_lock.system import SystemClock, real_system
-from gitref_lock.testing.contract import create, lock, present, state, update
+from gitref_lock.testing.contract_kit import create, lock, present, state, update
 from gitref_lock.testing.memory import MemorySink
 from tests.support.gitcli import Repo, git
 

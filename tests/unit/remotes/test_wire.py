@@ -13,7 +13,7 @@ from gitref_lock.core.refs import Absent, At, RefEdit, Role
 from gitref_lock.ports import FetchRequest
 from gitref_lock.remotes import pktline, wire
 from gitref_lock.remotes.packs import write_pack
-from gitref_lock.testing.contract import create, delete, lock, state, update
+from gitref_lock.testing.contract_kit import create, delete, lock, state, update
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 ONE, TWO, THREE, NEVER = state("one"), state("two"), state("three"), state("never")

@@ -30,7 +30,7 @@ from gitref_lock.remotes.streams import Deadline, LinkError, Reader
 from gitref_lock.remotes.wire import Report, parse_advertisement, parse_report
 from gitref_lock.remotes.words import kind_of
 from gitref_lock.system import SystemClock, real_system
-from gitref_lock.testing.contract import create, delete, lock, present, state, update
+from gitref_lock.testing.contract_kit import create, delete, lock, present, state, update
 from gitref_lock.testing.memory import Command, MemoryRefStore, MemoryServer, MemorySink
 from tests.support.gitcli import Repo, make_bare
 
