@@ -170,11 +170,12 @@ class StructureMerge:
             return Put(number)
         if ours.value_id == theirs.value_id or (base is not None and ours.value_id == base.value_id):
             return Keep(theirs)
-        if base is not None and theirs.value_id == base.value_id:
-            return Take(ours)
         if ours.kind is theirs.kind is Kind.MAP:
+            # Also where only ours changed it: member by member, the rest of the map keeps its text and comments.
             base_members = base.members if base is not None else {}
             return MapPlan(theirs, ours, self._merge_members(base_members, ours.members, theirs.members, pointer))
+        if base is not None and theirs.value_id == base.value_id:
+            return Take(ours)
         if ours.kind is theirs.kind is Kind.LIST:
             items = self._merge_items(base.items if base is not None else [], ours.items, theirs.items, pointer)
             if items is not None:

@@ -105,6 +105,37 @@ def test_toml_tables_are_added_and_removed() -> None:
     assert lost == ()
 
 
+def test_yaml_lists_that_both_changed_keep_their_comments() -> None:
+    """Items of both sides are in the list, in place, and the comments of kept items stay with them."""
+    base = "l:\n  - a  # first\n  - b  # second\n  - c  # third\n"
+    ours = "l:\n  - b  # second\n  - c  # third\n"
+    theirs = "l:\n  - a  # first\n  - b  # second\n  - c  # third\n  - d  # fourth\n"
+
+    made = "l:\n  - b  # second\n  - c  # third\n  - d  # fourth\n"
+    assert merge("yaml", base, ours, theirs) == (made, ())
+    assert merge("yaml", base, theirs, ours)[0].split("#")[0] == made.split("#", maxsplit=1)[0]
+
+
+def test_yaml_items_merge_by_their_key() -> None:
+    """With a key for arrays each item is merged on its own."""
+    base = "l:\n  - id: 1\n    v: a\n  - id: 2\n    v: b  # keep\n"
+    ours, theirs = base.replace("v: a", "v: x") + "  - id: 3\n", base.replace("v: b", "v: y")
+
+    assert merge("yaml:arrays=id", base, ours, theirs) == (theirs.replace("v: a", "v: x") + "  - id: 3\n", ())
+
+
+def test_toml_arrays_that_both_changed_hold_both() -> None:
+    """Items are removed and added one by one, in arrays and in arrays of tables."""
+    base = "a = [1, 2, 3]\n\n[[t]]\nid = 1\nv = 1\n"
+    ours = "a = [2, 3]\n\n[[t]]\nid = 1\nv = 2\n"
+    theirs = "a = [1, 2, 3, 4]\n\n[[t]]\nid = 1\nv = 1\n\n[[t]]\nid = 2\nv = 1\n"
+
+    made, lost = merge("toml:arrays=id", base, ours, theirs)
+
+    assert made == "a = [2, 3, 4]\n\n[[t]]\nid = 1\nv = 2\n\n[[t]]\nid = 2\nv = 1\n"
+    assert lost == ()
+
+
 @pytest.mark.parametrize(
     "layout",
     [
