@@ -214,12 +214,13 @@ class Acquirer:
             pass  # what of it is still ours is given back below
         except RemoteError as error:
             raise swap_failure(Unknown(str(error)), "acquiring", inspect_hint(self.request.names)) from error
-        try:
-            failure = lease.release(Deadline.after(self.remote.system, WITHDRAW_BUDGET_S))
-        except RemoteError as error:
-            failure = swap_failure(Unknown(str(error)), "giving a late lease back", inspect_hint(self.request.names))
+        failure = lease.release(Deadline.after(self.remote.system, WITHDRAW_BUDGET_S))
         if failure is not None:
-            raise failure
+            raise swap_failure(
+                Unknown(f"a late lease could not be given back: {failure}"),
+                "acquiring",
+                inspect_hint(self.request.names),
+            ) from failure
         return False
 
     def _moves(self, found: list[Found], picture: Picture, token: Nonce, waited_s: float) -> dict[LockName, LockMove]:

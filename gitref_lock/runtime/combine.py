@@ -87,7 +87,7 @@ class Combiner:
     def candidates(self, entries: Sequence[Entry], mine: TicketName) -> list[Entry]:
         """Return the land tickets to take, in service order: mine always, others while they are not expired."""
         queue = in_service_order(entries)
-        now_at = self.remote.instants().now_at
+        now_at = self.remote.ticket_instants().now_at
         taken: list[Entry] = []
         for entry in queue:
             ticket = entry.ticket
@@ -244,7 +244,7 @@ def swept(remote: Remote, picture: Picture) -> list[RefEdit]:
     Where the server's clock is not known, the sweeper's own says little about another machine's instant: a day must lie
     between them.
     """
-    instants = remote.instants()
+    instants = remote.ticket_instants()
     now_at = instants.now_at - (0 if instants.source is ClockSource.SERVER else LOCAL_CLOCKS_APART_S)
     edits: list[RefEdit] = []
     for lock, queue in picture.queues.items():

@@ -7,7 +7,7 @@ so the change is either landed or withdrawn, whichever the server saw first (doc
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gitref_lock.core.names import LockName, Nonce, Oid, RefName, TicketName
 from gitref_lock.core.objects import GitObject
@@ -29,7 +29,8 @@ _TRIES = 6
 
 @dataclass(slots=True)
 class LandTicket:
-    """One posted change. ``tip`` is the ticket's commit as last written by us, ``prepared`` what it offers.
+    """One posted change. ``tip`` is the ticket's commit as last written by us, ``prepared`` what it offers,
+    ``objects`` what its first sending carries besides the change.
 
     ``was_gone`` tells that a withdrawal found no ticket: it had ended and was swept, so only the branch knows how.
     """
@@ -40,7 +41,7 @@ class LandTicket:
     ticket: Ticket
     tip: Oid
     prepared: Prepared
-    posted_s: float
+    objects: tuple[GitObject, ...] = field(default=(), repr=False)
     was_gone: bool = False
 
     @property
@@ -58,7 +59,7 @@ class LandTicket:
 
     def rearm(self, swapper: Swapper, deadline: Deadline) -> None:
         """Extend the ticket's life when half of it is over; what happened to it shows in the next look."""
-        now_at = self.remote.instants().latest
+        now_at = self.remote.ticket_instants().latest
         if self.ticket.expires_at - now_at > MAX_LAND_LIFE_S / 2:
             return
         renewed = replace(self.ticket, expires_at=math.ceil(now_at + MAX_LAND_LIFE_S))
@@ -112,44 +113,42 @@ class Posting:
     interrupted: Interrupted | None
 
 
-def post(
-    place: Place,
-    picture: Picture,
-    prepared: Prepared,
-    *,
-    branch: str,
-    policy: JsonObject,
-    is_combinable: bool,
-    deadline: Deadline,
-) -> Posting:
-    """Post ``prepared`` as a land ticket; raise the fitting error when it cannot be written or its fate is unknown.
+def draft_ticket(
+    place: Place, picture: Picture, prepared: Prepared, *, branch: str, policy: JsonObject, is_combinable: bool
+) -> LandTicket:
+    """Return the land ticket that would offer ``prepared``; nothing is sent.
 
-    The ticket's push uploads the change: its last commit is the ticket's parent.
+    Its name is known before it is sent, so that a journal can say where to look for it after a kill.
     """
-    remote = place.remote
-    nonce = remote.system.entropy.nonce()
+    remote, nonce = place.remote, place.remote.system.entropy.nonce()
     ticket = _ticket(place, picture, prepared, nonce, branch=branch, policy=policy, is_combinable=is_combinable)
     name = TicketName(rank_ms(ticket.enqueued_ms, place.priority, place.timing.head_start_s), nonce)
     change = prepared.head if is_combinable else None
     own = tuple(build_ticket(ticket, at_s=remote.instants().now_at, change=change, skips_ci=remote.skips_ci))
-    lock = place.locks[0]
-    ref = remote.namespace.ticket_ref(lock, name)
+    return LandTicket(remote, place.locks[0], name, ticket, own[0].oid, prepared, own)
+
+
+def post(posted: LandTicket, deadline: Deadline) -> Posting:
+    """Send a drafted ticket; raise the fitting error when it cannot be written or its fate is unknown.
+
+    The ticket's push uploads the change: its last commit is the ticket's parent.
+    """
+    remote, ticket, ref = posted.remote, posted.ticket, posted.ref
 
     def kill() -> Plan:
         verdict = Verdict(VerdictKind.WITHDRAWN, by=ticket.holder.label, why="its writer gave up")
         objects = verdict_objects(remote, ticket, verdict)
         return Plan((RefEdit(ref, Absent(), objects[0].oid, Role.TICKET),), objects)
 
-    sent = prepared.objects if is_combinable else ()
-    plan = Plan((RefEdit(ref, Absent(), own[0].oid, Role.TICKET),), (*sent, *own), kill=kill)
+    sent = posted.prepared.objects if ticket.is_combinable else ()
+    edit = RefEdit(ref, Absent(), posted.tip, Role.TICKET)
     swapper = Swapper(remote)
-    outcome = swapper.carry(plan, deadline)
+    outcome = swapper.carry(Plan((edit,), (*sent, *posted.objects), kill=kill), deadline)
     if isinstance(outcome, Applied):
-        posted = LandTicket(remote, lock, name, ticket, own[0].oid, prepared, remote.system.clock.monotonic())
         return Posting(posted, swapper.interrupted)
     if isinstance(outcome, Superseded):
         return Posting(None, swapper.interrupted)
-    raise swap_failure(outcome, "posting the change", inspect_hint([lock]))
+    raise swap_failure(outcome, "posting the change", inspect_hint([posted.lock]))
 
 
 def _ticket(
@@ -169,7 +168,7 @@ def _ticket(
         holder=place.holder,
         priority=place.priority,
         enqueued_ms=place.enqueue_ms(picture),
-        expires_at=math.ceil(place.remote.instants().latest + MAX_LAND_LIFE_S),
+        expires_at=math.ceil(place.remote.ticket_instants().latest + MAX_LAND_LIFE_S),
         branch=branch,
         base=prepared.tip or "",
         changes=len(prepared.commits),

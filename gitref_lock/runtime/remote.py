@@ -220,6 +220,16 @@ class Remote:
         wall = self.system.clock.wall()
         return Instants(ClockSource.LOCAL, int(wall), wall)
 
+    def ticket_instants(self) -> Instants:
+        """Return the time for a ticket: the server's where it is known at all, else this machine's.
+
+        Front ends that disagree by seconds are still better than the wall clocks of two machines.
+        """
+        now_s = self.system.clock.monotonic()
+        if self.store.is_server_clocked and self.clock.is_known:
+            return Instants(ClockSource.SERVER, int(self.clock.earliest(now_s)), self.clock.latest(now_s))
+        return self.instants()
+
     def clock_reading(self) -> ClockReading:
         """Read all clocks of this machine."""
         clock = self.system.clock

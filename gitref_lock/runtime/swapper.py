@@ -123,15 +123,17 @@ class Swapper:
         patience = deadline.earlier(Deadline.after(self.remote.system, PATIENCE_S))
         while True:
             outcome = self._send(plan, deadline)
-            if isinstance(outcome, Refused) and outcome.kind is RefusalKind.CONTENTION and contended < _CONTENDED:
-                # Surely not applied, and not for good: a busy server, or a lost race that could not be read back.
-                contended += 1
-                outcome = Unknown(outcome.words, nothing_sent=True)
-            if isinstance(outcome, Applied | Breached) or (not in_doubt and not isinstance(outcome, Unknown)):
+            is_busy = isinstance(outcome, Refused) and outcome.kind is RefusalKind.CONTENTION
+            contended += is_busy
+            if not in_doubt and isinstance(outcome, Superseded):
+                outcome = _believed(plan, outcome, was_contended=contended > 0)
+            # A contended swap is surely not applied, and not refused for good: it is simply sent again.
+            is_open = in_doubt or isinstance(outcome, Unknown) or (is_busy and contended < _CONTENDED)
+            if isinstance(outcome, Applied | Breached) or not is_open:
                 if isinstance(outcome, Breached | Refused):
                     self.remote.forget_server()
                 return outcome
-            sent_nothing = isinstance(outcome, Unknown) and outcome.nothing_sent and not in_doubt
+            sent_nothing = is_busy or (isinstance(outcome, Unknown) and outcome.nothing_sent)
             in_doubt = self.was_in_doubt = in_doubt or not sent_nothing
             if in_doubt:
                 judged = self._judge_patiently(plan, patience)
@@ -242,6 +244,18 @@ class Swapper:
             if _is_surely_not_applied(move, state):
                 return Superseded({ref: seen.get(ref) for ref in seen})
         return None
+
+
+def _believed(plan: Plan, outcome: Superseded, *, was_contended: bool) -> SwapOutcome:
+    """Return what a refusal with a moved ref proves: nothing, when what moved it may have been a copy of our own.
+
+    A proxy may have sent the request twice; then the read shows our own value, or a busy server has refused one copy
+    and granted the other. The name of a new ticket is ours alone: any value there proves that the create arrived.
+    """
+    if not plan.moves and plan.landing is None:
+        return _judge_refs(plan.edits, {ref: oid for ref, oid in outcome.seen.items() if oid is not None}) or outcome
+    is_ours = any(outcome.seen.get(edit.ref) == edit.new for edit in plan.edits if edit.new is not None)
+    return Unknown("refused, but a copy of it may have been applied") if is_ours or was_contended else outcome
 
 
 def _has_moved(edit: RefEdit, seen: Mapping[RefName, Oid]) -> bool:

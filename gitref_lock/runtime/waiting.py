@@ -106,7 +106,7 @@ class Place:
                 holder=self.holder,
                 priority=self.priority,
                 enqueued_ms=enqueued_ms,
-                expires_at=math.ceil(self.remote.instants().latest + wait_s),
+                expires_at=math.ceil(self.remote.ticket_instants().latest + wait_s),
                 tool=TOOL,
             )
         objects = build_ticket(self.ticket, at_s=self.remote.instants().now_at, skips_ci=self.remote.skips_ci)
