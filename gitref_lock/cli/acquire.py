@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gitref_lock.cli import options
+from gitref_lock.cli import keepalive, options
 from gitref_lock.cli.command import Run, checked
 from gitref_lock.core.text import instant
 from gitref_lock.errors import OutcomeUnknownError, UsageError
@@ -35,11 +35,16 @@ def acquire(
     conflict_exit_code: options.ConflictExitCode = None,
     preempt: options.Preempt = False,
     cancel_older: options.CancelOlder = None,
+    keep_alive: keepalive.KeepAlive = False,
+    keep_alive_for: keepalive.MaxAge = None,
+    keep_alive_pid: keepalive.WatchedPid = None,
 ) -> None:
     """Wait for the lock or locks and take them, all or none; print the lease."""
     asked = Asked(wait, nonblock, ttl, priority, workflow, holder, reason, conflict_exit_code, preempt, cancel_older)
     request = asked.request(run, names, DEFAULT_TTL_S)
     lease = take(run, request)
+    if keep_alive:
+        keepalive.start(run, lease, keep_alive_for, keep_alive_pid)
     report(run, lease)
 
 

@@ -40,6 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "lock": Entry("acquire", "acquire", is_hidden=True),
     "run": Entry("run", "run_command", runs_words=True),
     "exec": Entry("run", "run_command", is_hidden=True, runs_words=True),
+    "keep-alive": Entry("keepalive", "keep_alive", is_hidden=True),
     "renew": Entry("lease", "renew"),
     "refresh": Entry("lease", "renew", is_hidden=True),
     "release": Entry("lease", "release"),
