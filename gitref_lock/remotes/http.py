@@ -20,7 +20,15 @@ from gitref_lock.remotes.pktline import TooLargeError, WireError, packets_of
 from gitref_lock.remotes.redact import redact
 from gitref_lock.remotes.settings import RemoteSpec
 from gitref_lock.remotes.settle import Attempt
-from gitref_lock.remotes.store import LONG_IDS, MAX_FETCH_BYTES, MAX_LISTING_BYTES, GitStore, interrupted, no_atomic
+from gitref_lock.remotes.store import (
+    LONG_IDS,
+    MAX_FETCH_BYTES,
+    MAX_LISTING_BYTES,
+    GitStore,
+    for_good,
+    interrupted,
+    no_atomic,
+)
 from gitref_lock.remotes.streams import Deadline
 from gitref_lock.remotes.wire import (
     MAX_REPORT_BYTES,
@@ -45,6 +53,7 @@ _REFUSALS = {
     401: RefusalKind.AUTHENTICATION,
     403: RefusalKind.PERMISSION,
     404: RefusalKind.NOT_FOUND,
+    407: RefusalKind.AUTHENTICATION,
     410: RefusalKind.NOT_FOUND,
     413: RefusalKind.QUOTA,
 }
@@ -229,8 +238,9 @@ class HttpStore(GitStore):
             return Unknown(f"an empty reply, and then: {exc}")
         if reply.status >= 400:
             return _refused_by_status(reply)
-        if isinstance(exc, RemoteError) and exc.code in {"authentication", "permission", "not-found"}:
-            return Refused(RefusalKind(exc.code), exc.words)
+        # A redirect: the server has not looked at the swap.
+        if isinstance(exc, RemoteError) and not exc.transient:
+            return for_good(exc)
         return Unknown(str(exc), nothing_sent=True)
 
 

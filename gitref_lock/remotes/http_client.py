@@ -10,12 +10,16 @@ from __future__ import annotations
 import socket
 from base64 import b64encode
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from gitref_lock.ports import RemoteError, System, Traffic
 from gitref_lock.remotes.http1 import Reply, read_reply, request_bytes
 from gitref_lock.remotes.http_address import Address, Origin
 from gitref_lock.remotes.settings import Credential, HttpSettings
 from gitref_lock.remotes.streams import Deadline, LinkError, SocketStream, connect
+
+if TYPE_CHECKING:
+    import ssl
 
 MAX_REDIRECTS = 10
 MAX_CREDENTIALS = 4
@@ -42,6 +46,7 @@ class HttpClient:
         self._credential_origin = self._home
         self._kept: SocketStream | None = None
         self._kept_origin: Origin | None = None
+        self._tls_context: ssl.SSLContext | None = None
         self._proxy = None if settings.proxy_url is None else _proxy_address(settings.proxy_url)
 
     @property
@@ -225,8 +230,26 @@ class HttpClient:
             raise LinkError("unreachable", f"the proxy refuses a tunnel: {reply.status} {reply.reason[:200]}")
 
     def _tls(self, sock: socket.socket, host: str, deadline: Deadline) -> socket.socket:
-        """Return ``sock`` with TLS on it; certificates are those of the settings, else the system's."""
+        """Return ``sock`` with TLS on it."""
         import ssl  # late: plain HTTP does not pay for it
+
+        if self._tls_context is None:
+            self._tls_context = self._make_tls_context()
+        sock.settimeout(min(deadline.wait("negotiating TLS"), self._settings.connect_timeout_s))
+        try:
+            return self._tls_context.wrap_socket(sock, server_hostname=host)
+        except ssl.SSLCertVerificationError as exc:
+            raise LinkError("tls", f"the certificate of {host}: {exc.verify_message}", transient=False) from exc
+        except TimeoutError as exc:
+            raise LinkError("timeout", f"{host}: no TLS in time") from exc
+        except ssl.SSLError as exc:
+            raise LinkError("tls", f"{host}: {exc.reason or exc}", transient=False) from exc
+        except OSError as exc:
+            raise LinkError("unreachable", f"{host}: the connection broke while negotiating TLS: {exc}") from exc
+
+    def _make_tls_context(self) -> ssl.SSLContext:
+        """Return the certificates to trust and to show: those of the settings, else the system's. Costly, so kept."""
+        import ssl
 
         settings = self._settings
         try:
@@ -238,17 +261,7 @@ class HttpClient:
                 context.load_cert_chain(settings.client_cert, settings.client_key)
         except OSError as exc:
             raise LinkError("tls", f"the configured certificates cannot be used: {exc}", transient=False) from exc
-        sock.settimeout(min(deadline.wait("negotiating TLS"), settings.connect_timeout_s))
-        try:
-            return context.wrap_socket(sock, server_hostname=host)
-        except ssl.SSLCertVerificationError as exc:
-            raise LinkError("tls", f"the certificate of {host}: {exc.verify_message}", transient=False) from exc
-        except TimeoutError as exc:
-            raise LinkError("timeout", f"{host}: no TLS in time") from exc
-        except ssl.SSLError as exc:
-            raise LinkError("tls", f"{host}: {exc.reason or exc}", transient=False) from exc
-        except OSError as exc:
-            raise LinkError("unreachable", f"{host}: the connection broke while negotiating TLS: {exc}") from exc
+        return context
 
 
 def _proxy_address(url: str) -> Address:

@@ -17,14 +17,14 @@ from pathlib import Path
 
 from gitref_lock.core.clocks import ServerDate
 from gitref_lock.core.names import Oid, RefName
-from gitref_lock.core.refs import RefEdit, RefusalKind, Refused, Unknown
+from gitref_lock.core.refs import RefEdit, Unknown
 from gitref_lock.ports import Capabilities, FetchRequest, RemoteError, System
 from gitref_lock.remotes.child import ChildStream, child_environment
 from gitref_lock.remotes.pktline import FLUSH_PKT, Packet, WireError, packets_from, pkt
 from gitref_lock.remotes.redact import redact
 from gitref_lock.remotes.settings import RemoteSpec
 from gitref_lock.remotes.settle import Attempt
-from gitref_lock.remotes.store import LONG_IDS, GitStore, interrupted, no_atomic
+from gitref_lock.remotes.store import LONG_IDS, GitStore, for_good, interrupted, no_atomic
 from gitref_lock.remotes.streams import Deadline, LinkError, Reader, SocketStream, Stream, connect
 from gitref_lock.remotes.wire import (
     Advertisement,
@@ -203,11 +203,7 @@ class StatefulStore(GitStore):
 def _refused_at_the_door(exc: RemoteError | WireError) -> Attempt:
     """Judge a swap of which nothing was sent, because receive-pack did not come to advertise anything."""
     if isinstance(exc, RemoteError):
-        if exc.code in {"authentication", "permission", "not-found"}:
-            return Refused(RefusalKind(exc.code), exc.words)
-        if exc.words == LONG_IDS:
-            return Refused(RefusalKind.OTHER, exc.words)
-        return Unknown(str(exc), nothing_sent=True)
+        return Unknown(str(exc), nothing_sent=True) if exc.transient else for_good(exc)
     attempt = interrupted(exc)
     return replace(attempt, nothing_sent=True) if isinstance(attempt, Unknown) else attempt
 

@@ -244,7 +244,14 @@ def interrupted(exc: RemoteError | WireError) -> Unknown | Refused:
         return Refused(kind, str(exc))
     if isinstance(exc, WireError):
         return Unknown(f"no complete report: {exc}")
-    return Unknown(str(exc), exc.retry_after_s, nothing_sent=isinstance(exc, LinkError) and exc.nothing_sent)
+    nothing_sent = isinstance(exc, LinkError) and exc.nothing_sent
+    return for_good(exc) if nothing_sent and not exc.transient else Unknown(str(exc), exc.retry_after_s, nothing_sent)
+
+
+def for_good(exc: RemoteError) -> Refused:
+    """Return the refusal of a swap of which nothing was sent, for a reason that trying again will not change."""
+    known = {"authentication", "permission", "not-found"}
+    return Refused(RefusalKind(exc.code) if exc.code in known else RefusalKind.OTHER, exc.words)
 
 
 def stored_commit(oid: Oid, objects: Mapping[Oid, PackedObject]) -> StoredCommit | None:

@@ -295,6 +295,21 @@ class TestProxies:
         assert proxy.lines == [f"CONNECT 127.0.0.1:{server.port} HTTP/1.1"]
         assert bare_repo.ref(lock("a")) == ONE[0].oid
 
+    def test_a_plain_proxy_that_refuses_is_an_authentication_error(
+        self, git_server: GitHttpServer, bare_repo: Repo, stack: ExitStack, open_http: Opened
+    ) -> None:
+        """A 407 for the request itself came before any work."""
+        proxy = ProxyServer(auth=("me", "right"))
+        stack.callback(proxy.close)
+        settings = HttpSettings(proxy_url=f"http://127.0.0.1:{proxy.port}")
+        store = open_http(git_server.repo_url("repo.git"), settings)
+        outcome = swapped(store)
+        assert isinstance(outcome, Refused)
+        assert outcome.kind is RefusalKind.AUTHENTICATION
+        with pytest.raises(RemoteError, match="407") as caught:
+            present(store)
+        assert caught.value.code == "authentication"
+
     def test_a_proxy_that_refuses_is_named_without_its_password(
         self, server_root: Path, tmp_path: Path, stack: ExitStack, open_http: Opened
     ) -> None:
@@ -310,8 +325,8 @@ class TestProxies:
         assert caught.value.code == "authentication"
         assert "wr0ngpass" not in str(caught.value)
         outcome = swapped(store)
-        assert isinstance(outcome, Unknown)
-        assert outcome.nothing_sent
+        assert isinstance(outcome, Refused)
+        assert outcome.kind is RefusalKind.AUTHENTICATION
 
     def test_a_proxy_over_tls_is_refused_in_words(self, open_http: Opened) -> None:
         """What is not supported says so at once."""
@@ -347,8 +362,8 @@ class TestTls:
             present(store)
         assert (caught.value.code, caught.value.transient) == ("tls", False)
         outcome = swapped(store)
-        assert isinstance(outcome, Unknown)
-        assert outcome.nothing_sent
+        assert isinstance(outcome, Refused)
+        assert outcome.kind is RefusalKind.OTHER
 
     def test_unreadable_certificates_are_named(self, open_http: Opened, scripted: Scripted, tmp_path: Path) -> None:
         """A configured file that does not exist is the user's to fix."""

@@ -181,18 +181,18 @@ class TestPath:
         assert not outcome.nothing_sent
         assert not list((bare_repo.path / "refs").rglob("*.lock"))
 
-    def test_without_git_nothing_was_sent(
+    def test_without_git_a_swap_is_refused(
         self, opened: Opened, bare_repo: Repo, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A missing program is named."""
+        """A missing program is named, and trying again is of no use."""
         monkeypatch.setenv("PATH", "/nonexistent")
         store = opened("path", str(bare_repo.path))
         with pytest.raises(RemoteError, match="git cannot be started") as caught:
             present(store)
         assert caught.value.code == "unsupported"
         outcome = swapped(store)
-        assert isinstance(outcome, Unknown)
-        assert outcome.nothing_sent
+        assert isinstance(outcome, Refused)
+        assert outcome.kind is RefusalKind.OTHER
 
     def test_an_update_hook_s_words_are_handed_on(self, opened: Opened, bare_repo: Repo) -> None:
         """What a hook prints tells people why."""
