@@ -319,9 +319,10 @@ class _Run:
 
     def note(self, prepared: Prepared, ticket: LandTicket | None) -> None:
         """Write the journal for what is about to be sent."""
-        self._write_journal(prepared.head, ticket.ref if ticket is not None else "")
+        extra = {"ticket": ticket.ref, "base": prepared.tip or ""} if ticket is not None else {}
+        self._write_journal(prepared.head, extra)
 
-    def _write_journal(self, head: Oid, ticket: str) -> None:
+    def _write_journal(self, head: Oid, extra: Mapping[str, str]) -> None:
         checkout, target = self._checkout, self._target
         branch = checkout.head_branch()
         own = self._snapshot.staged if self._snapshot.commit is not None else None
@@ -336,7 +337,7 @@ class _Run:
             tracking_ref=tracking,
             tracking_before=checkout.ref(tracking) if tracking is not None else None,
             moves_head=branch is None or branch == target.branch,
-            extra={"ticket": ticket} if ticket else {},
+            extra=extra,
         )
         self._journal = write_journal(checkout, move, landing)
 
@@ -353,7 +354,7 @@ class _Run:
             deadline = Deadline.after(self._remote.system, _LOCAL_BUDGET_S)
             reading(self._remote.system, lambda: self.change.fetch(self._remote.store, [landed.head]), deadline)
             write_boundary(self._checkout, self.change.shallow, landed.head)
-            self._write_journal(landed.head, "")
+            self._write_journal(landed.head, {})
             missing = missing_blobs(self._checkout, self._journal.move)
             if missing:
                 self._fetch_missing(missing)

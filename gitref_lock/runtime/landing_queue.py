@@ -19,7 +19,7 @@ from gitref_lock.ports import RemoteError
 from gitref_lock.runtime.combine import Combiner, swept
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.errand import OPEN, Errand, How, Landed
-from gitref_lock.runtime.land_ticket import LandTicket, post
+from gitref_lock.runtime.land_ticket import LandTicket, draft_ticket, post
 from gitref_lock.runtime.landing_plan import fenced_plan
 from gitref_lock.runtime.lease import describe
 from gitref_lock.runtime.remote import Picture
@@ -45,19 +45,19 @@ class LandingQueue:
         if errand.wait.is_over:
             raise errand.not_landed(f"the lock is {describe(picture.locks[request.target.lock])}")
         combinable = request.is_combinable and not self.is_self_only and prepared.tip is not None
-        posting = post(
+        draft = draft_ticket(
             errand.place,
             picture,
             prepared,
             branch=request.target.branch,
             policy=request.policy,
             is_combinable=combinable and bool(prepared.commits),
-            deadline=errand.deadline,
         )
+        errand.before_swap(prepared, draft)
+        posting = post(draft, errand.deadline)
         if posting.ticket is not None:
             self.ticket = posting.ticket
             errand.place.name = posting.ticket.name
-            errand.before_swap(prepared, posting.ticket)
         if posting.interrupted is not None:
             raise posting.interrupted
         raise NotYet(request.queue.gather_s if posting.ticket is not None else 0.0)

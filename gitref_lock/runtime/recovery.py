@@ -6,16 +6,18 @@ to a fresh state so that a late copy of the swap can only be refused (docs/proto
 
 from __future__ import annotations
 
+import math
+
 from gitref_lock.core.machine import Stance
-from gitref_lock.core.names import Oid, RefName
+from gitref_lock.core.names import LockName, Oid, RefName, TicketName
 from gitref_lock.core.record import Event, Holder
-from gitref_lock.core.refs import Applied, At, RefEdit, Role, Superseded
-from gitref_lock.core.ticket import Verdict, VerdictKind
+from gitref_lock.core.refs import Absent, Applied, At, RefEdit, Role, Superseded
+from gitref_lock.core.ticket import MAX_LAND_LIFE_S, Kind, Ticket, Verdict, VerdictKind
 from gitref_lock.errors import OutcomeUnknownError
-from gitref_lock.landing.change import Change
+from gitref_lock.landing.change import Change, Prepared
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.errors import LandingError
-from gitref_lock.landing.graph import OurCommits
+from gitref_lock.landing.graph import OurCommits, find_ours
 from gitref_lock.landing.journal import Journal, journal_path
 from gitref_lock.landing.local_move import Recovery, recover
 from gitref_lock.landing.merge.policy import Policy
@@ -71,27 +73,52 @@ class _Question:
         ticket = journal.landing.extra.get("ticket", "")
         if ticket:
             verdict = self._end_ticket(RefName(ticket))
-            if verdict is not None and verdict.kind is VerdictKind.LANDED and verdict.commits:
+            if verdict.kind is VerdictKind.LANDED and verdict.commits:
                 head = verdict.commits[-1]
                 return head if self._is_in_branch(journal, head) else False
+        found = self._in_branch(journal, has_ticket=bool(ticket))
+        if found is None:
+            self._make_impossible(journal)
+            found = self._in_branch(journal, has_ticket=bool(ticket))
+        return found or False
+
+    def _in_branch(self, journal: Journal, *, has_ticket: bool) -> Oid | None:
+        """Return the commit by which the change is in the branch: ours, or another runner's replay of a posted one."""
         for candidate in journal.landing.candidates:
             if self._is_in_branch(journal, candidate):
                 return candidate
-        self._make_impossible(journal)
-        for candidate in journal.landing.candidates:
-            if self._is_in_branch(journal, candidate):
-                return candidate
-        return False
+        return self._copy_in_branch(journal) if has_ticket else None
+
+    def _copy_in_branch(self, journal: Journal) -> Oid | None:
+        base, head = journal.landing.extra.get("base", ""), journal.landing.candidates[0]
+        tip = self._tip(journal)
+        if not base or tip is None:
+            return None
+        change = self._change()
+        offered = find_ours(change.store, head, [Oid(base)], change.shallow)
+        prepared = Prepared(Oid(base), head, offered.commits, ())
+        copies = reading(
+            self._remote.system, lambda: change.find_copies(self._remote.store, prepared, tip), self._deadline
+        )
+        if copies:
+            write_boundary(self._checkout, change.shallow, copies[-1])
+        return copies[-1] if copies else None
+
+    def _tip(self, journal: Journal) -> Oid | None:
+        branch = journal.landing.branch
+        return self._remote.list([branch], self._deadline).refs.get(branch)
+
+    def _change(self) -> Change:
+        store = disk_store(self._checkout)
+        replayer = Replayer(store, Policy(), Committer(b"", 0), store.add_object)
+        haves = tuple(self._checkout.all_tracking_tips().values())[:16]
+        return Change(store, OurCommits((), None, has_merge=False), replayer, haves, self._checkout.shallow())
 
     def _is_in_branch(self, journal: Journal, commit: Oid) -> bool:
-        branch = journal.landing.branch
-        tip = self._remote.list([branch], self._deadline).refs.get(branch)
+        tip = self._tip(journal)
         if tip is None:
             return False
-        store = disk_store(self._checkout)
-        replayer = Replayer(store, Policy(), Committer(b"", 0), lambda _thing: None)
-        haves = tuple(self._checkout.all_tracking_tips().values())[:16]
-        change = Change(store, OurCommits((), None, has_merge=False), replayer, haves, self._checkout.shallow())
+        change = self._change()
         base = journal.landing.tracking_before
         try:
             found = reading(
@@ -105,25 +132,32 @@ class _Question:
             write_boundary(self._checkout, change.shallow, commit)
         return found
 
-    def _end_ticket(self, ref: RefName) -> Verdict | None:
-        """Withdraw the posted change unless it ended before; return how it ended."""
+    def _end_ticket(self, ref: RefName) -> Verdict:
+        """Withdraw the posted change unless it ended before; return how it ended.
+
+        A ticket that is not there was swept after it ended, or its create is still on its way: its name is taken either
+        way, so that no late copy can be landed any more.
+        """
         parsed = self._remote.namespace.parse_ticket_ref(ref)
+        verdict = Verdict(VerdictKind.WITHDRAWN, by=self._holder.label, why="its runner was killed")
         if parsed is None:
-            return None
+            return verdict
         lock, name = parsed
         for _ in range(_TRIES):
             picture = self._remote.look([lock], self._deadline, stop_at=name)
             entry = next((item for item in picture.queues[lock] if item.name == name), None)
-            if entry is None or entry.ticket is None:
-                return None
-            if entry.ticket.verdict is not None:
+            if entry is not None and entry.ticket is not None and entry.ticket.verdict is not None:
                 return entry.ticket.verdict
-            verdict = Verdict(VerdictKind.WITHDRAWN, by=self._holder.label, why="its runner was killed")
-            objects = verdict_objects(self._remote, entry.ticket, verdict)
-            edit = RefEdit(ref, At(entry.tip), objects[0].oid, Role.TICKET)
+            ticket = entry.ticket if entry is not None else None
+            objects = verdict_objects(self._remote, ticket or self._stand_in(lock, name), verdict)
+            edit = RefEdit(ref, Absent() if entry is None else At(entry.tip), objects[0].oid, Role.TICKET)
             if isinstance(Swapper(self._remote).carry(Plan((edit,), objects), self._deadline), Applied):
                 return verdict
         raise OutcomeUnknownError("the change that an earlier push posted could not be withdrawn")
+
+    def _stand_in(self, lock: LockName, name: TicketName) -> Ticket:
+        expires_at = math.ceil(self._remote.instants().latest + MAX_LAND_LIFE_S)
+        return Ticket(Kind.LAND, (lock,), name.nonce, self._holder, 0, name.rank_ms, expires_at)
 
     def _make_impossible(self, journal: Journal) -> None:
         """Move a free lock to a fresh state: a copy of the killed push's swap that is still on its way is refused."""
