@@ -37,6 +37,9 @@ from gitref_lock.runtime.waiting import (
 from gitref_lock.runtime.writing import Found, killer, move, write
 
 WITHDRAW_BUDGET_S = 5.0
+EVIDENCE_EVERY_S = 30.0
+_ASKING_PLACES = 3
+_SHORTEST_PACE_S = 0.05
 _OPEN = frozenset({Stance.ABSENT, Stance.FREE, Stance.EXPIRED})
 _CLAIM = {Stance.ABSENT: Event.ACQUIRE, Stance.FREE: Event.ACQUIRE, Stance.EXPIRED: Event.TAKE_OVER}
 
@@ -65,6 +68,15 @@ class AcquireRequest:
     queue: QueueTiming = field(default_factory=QueueTiming)
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What was said about the holder at ``tip``; ``why`` '' says nothing, and is asked again later."""
+
+    tip: Oid
+    why: str
+    asked_s: float
+
+
 @dataclass(slots=True)
 class Acquirer:
     """One attempt to acquire, from the first look to the lease."""
@@ -77,7 +89,8 @@ class Acquirer:
     evidence: Evidence | None = None
     attempts: int = 0
     _extra: tuple[LockName, ...] = ()
-    _ended: dict[LockName, tuple[Oid, str]] = field(default_factory=dict)
+    _ended: dict[LockName, _Answer] = field(default_factory=dict)
+    _asking_s: float = 0.0
     _started_s: float = 0.0
     _wait: Deadline | None = None
     _place: Place | None = None
@@ -111,7 +124,10 @@ class Acquirer:
         # Each stance is judged once: a lease that expires between two judgements must not look like two things.
         stances = {name: self.remote.stance(name, state) for name, state in picture.locks.items()}
         found = [Found(name, picture.locks[name], stances[name]) for name in self.request.names]
-        busy = frozenset(name for name, stance in stances.items() if stance not in _OPEN)
+        self._asking_s = 0.0
+        busy = frozenset(
+            name for name, stance in stances.items() if stance not in _OPEN and self._evidence(name, picture) is None
+        )
         open_locks = [item.name for item in found if item.name not in busy]
         if self._may_claim(picture, open_locks, busy):
             lease = self._claim(found, picture, busy)
@@ -127,15 +143,27 @@ class Acquirer:
         return self._place
 
     def _evidence(self, name: LockName, picture: Picture) -> str | None:
-        """Return why the holder is known to have ended, asking at most once for each state of the lock."""
+        """Return why the holder is known to have ended.
+
+        Only those who are served next ask, now and then: an answer costs a request to somebody else's service. A lock
+        whose holder has ended is taken in the order of the queue, like one that has expired.
+        """
         state = picture.locks[name]
         if self.evidence is None or state is None or not isinstance(state.record, LockRecord):
             return None
+        if name not in self.request.names:
+            return None
+        clock = self.remote.system.clock
         known = self._ended.get(name)
-        if known is None or known[0] != state.tip:
-            known = (state.tip, self.evidence(name, state.record) or "")
+        is_due = known is None or known.tip != state.tip
+        if known is not None and not known.why:
+            is_due = clock.monotonic() - known.asked_s >= EVIDENCE_EVERY_S
+        if is_due and self.place.index(picture, name) < _ASKING_PLACES:
+            started_s = clock.monotonic()
+            known = _Answer(state.tip, self.evidence(name, state.record) or "", clock.monotonic())
             self._ended[name] = known
-        return known[1] or None
+            self._asking_s += known.asked_s - started_s
+        return known.why or None if known is not None and known.tip == state.tip else None
 
     def _wait_limit(self, picture: Picture) -> Deadline:
         if self._wait is None:
@@ -149,12 +177,9 @@ class Acquirer:
             )
         return self._wait
 
-    def _is_seizable(self, name: LockName, picture: Picture) -> bool:
-        return self.request.preempt or self._evidence(name, picture) is not None
-
     def _may_claim(self, picture: Picture, open_locks: list[LockName], busy: frozenset[LockName]) -> bool:
         mine = set(self.request.names)
-        if busy & mine and all(self._is_seizable(name, picture) for name in busy & mine):
+        if busy & mine and self.request.preempt:
             return True
         if not self.place.is_written(picture):
             if len(open_locks) != len(mine):
@@ -174,8 +199,10 @@ class Acquirer:
             self.planned(token, moves)
         kill_from = next((item for item in found if killer(self.remote, item, self.request.holder)), None)
         plan = plan_for_locks(self.remote, list(moves.values()))
+        # Without atomic the ticket is taken away by itself, once the claim is certain.
+        is_atomic = self.remote.server(self.deadline).atomic
         plan = Plan(
-            (*plan.edits, *self.place.deletions(picture)),
+            (*plan.edits, *(self.place.deletions(picture) if is_atomic else ())),
             plan.objects,
             plan.moves,
             kill=killer(self.remote, kill_from, self.request.holder) if kill_from is not None else None,
@@ -188,6 +215,8 @@ class Acquirer:
             self._stop_if_interrupted(lease)
             if not self._stands(lease):
                 return None
+            if not is_atomic:
+                self._remove_own(picture)
             self._remove_dead(picture, busy)
             return lease
         if not isinstance(outcome, Unknown):
@@ -262,6 +291,14 @@ class Acquirer:
                 lease.release(Deadline.after(self.remote.system, WITHDRAW_BUDGET_S))
             raise self._swapper.interrupted
 
+    def _remove_own(self, picture: Picture) -> None:
+        """Remove the tickets that this claim has served, each by itself; one that stays expires."""
+        for name in self.request.names:
+            entry = self.place.entry(picture, name)
+            if entry is not None:
+                limit = Deadline.after(self.remote.system, WITHDRAW_BUDGET_S)
+                removed_after_claim(self.remote, name, {entry.name: entry.tip}, limit)
+
     def _remove_dead(self, picture: Picture, busy: frozenset[LockName]) -> None:
         """Remove the acquire tickets that this claim has passed: their owners let their windows go by."""
         for lock in self.request.names:
@@ -289,7 +326,9 @@ class Acquirer:
         report = self.place.report(picture, self.remote.instants().latest)
         report = replace(report, why=self._warning(picture, wait, busy))
         self.listener(report)
-        raise NotYet(wait.capped(report.next_look_s) or 0.0)
+        # The time spent on asking is part of the pause: a head that looks too late is passed over.
+        pause_s = max(_SHORTEST_PACE_S, report.next_look_s - self._asking_s)
+        raise NotYet(wait.capped(pause_s) or 0.0)
 
     def _warning(self, picture: Picture, wait: Deadline, busy: frozenset[LockName]) -> str:
         """Say when this wait cannot outlive the present lease."""

@@ -252,6 +252,11 @@ class Remote:
         self._server = self.probed = None
 
     @property
+    def lacks_atomic(self) -> bool:
+        """Whether the server is known to be unable to apply several refs as one."""
+        return self._server is not None and not self._server.atomic
+
+    @property
     def trusts_reports(self) -> bool:
         """Whether an ok of this server needs no read-back: not for unknown agents, dulwich or GitLab."""
         agent = self._server.agent.lower() if self._server is not None else ""

@@ -118,6 +118,8 @@ class Swapper:
         Superseded means surely not applied and no longer possible. Unknown is returned only when the swap could
         neither be decided nor killed. A signal that arrives meanwhile is kept until the outcome is certain.
         """
+        if len(plan.edits) > 1 and self.remote.lacks_atomic:
+            return Refused(RefusalKind.NO_ATOMIC, "the server does not offer atomic pushes")
         in_doubt = self.was_in_doubt = False
         attempt = contended = 0
         patience = deadline.earlier(Deadline.after(self.remote.system, PATIENCE_S))
