@@ -1,0 +1,46 @@
+"""Every landing moves branch and lock in one instant, and the lock was free, the lander's own, or expired.
+
+Expired means that its holder was not alive any more in true time (docs/protocol.md, section 0).
+"""
+
+from __future__ import annotations
+
+from gitref_lock.core.names import LockName
+from gitref_lock.core.record import Event, LockRecord, State
+from gitref_lock.testing.oracles.exclusive_leases import live_at
+from gitref_lock.testing.sim_history import SWAP, Applied, History, Move
+
+
+def violations(history: History) -> list[str]:
+    """Return every landing that the lock did not allow."""
+    if not history.is_fenced:
+        return []
+    found = []
+    for event, move in history.moves(history.branch):
+        if event.kind == SWAP:
+            why = _fault(history, event, move)
+            if why:
+                found.append(f"landing by {event.actor} at {event.at_s:.3f} s: {why}")
+    return found
+
+
+def _fault(history: History, event: Applied, move: Move) -> str:
+    if move.after is None:
+        return "a swap deleted the branch"
+    fence = event.move_of(history.lock_ref)
+    if fence is None:
+        return "the lock did not move with the branch"
+    if fence.before is None or fence.after is None:
+        return "the fence created or deleted the lock"
+    name = LockName(history.lock)
+    before = history.state(name, fence.before).record
+    after = history.state(name, fence.after).record
+    if not isinstance(after, LockRecord) or not isinstance(before, LockRecord):
+        return "a lock state cannot be read"
+    if before.state is State.FREE or after.event is Event.EMERGENCY:
+        return ""
+    if after.event is Event.LAND_EXPIRED:
+        alive = live_at(history.leases, before.lease, event.at_s) if history.is_within_bounds else None
+        return "" if alive is None else f"{alive.runner} was alive until {alive.end_s():.3f} s"
+    owner = before.holder.id if before.holder is not None else ""
+    return "" if owner == event.actor else f"the lock was {owner}'s"

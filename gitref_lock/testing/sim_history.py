@@ -1,0 +1,227 @@
+"""What happened at the server and what the runners were told, in true time: all that the oracles see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from gitref_lock.core.clocks import ClockReading
+from gitref_lock.core.history import Ring
+from gitref_lock.core.machine import HISTORY_FILE, LOCK_FILE, LockState
+from gitref_lock.core.names import LockName, Namespace, Nonce, Oid, RefName
+from gitref_lock.core.objects import GitObject, ObjectKind
+from gitref_lock.core.record import decode_record
+from gitref_lock.core.text import MalformedError
+from gitref_lock.core.ticket import TICKET_FILE, Ticket, decode_ticket
+from gitref_lock.testing.memory_server import parents_of
+from gitref_lock.testing.sim_clock import SimClock
+
+HUMAN = "human"
+REWIND = "rewind"
+DELETE = "delete"
+MIRROR = "mirror"
+SWAP = "swap"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One ref that moved; None is absence."""
+
+    ref: RefName
+    before: Oid | None
+    after: Oid | None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Refs that moved in one instant. ``kind`` is a swap of a runner, or what somebody did without the lock."""
+
+    at_s: float
+    actor: str
+    kind: str
+    moves: tuple[Move, ...]
+    request: int = 0
+    copy: int = 0
+
+    def move_of(self, ref: str) -> Move | None:
+        """Return how one ref moved."""
+        return next((move for move in self.moves if move.ref == ref), None)
+
+
+@dataclass(slots=True)
+class LeaseSpan:
+    """One lease as its holder believes in it.
+
+    ``counted_from`` holds for each confirmed write: since when (true time) it was known, the clocks before its first
+    sending, and the seconds that may pass on them until the wrapped command is surely dead. ``given_up_s`` is the true
+    time at which the holder stopped for another reason, ``released_s`` when it was told that its locks are free.
+    """
+
+    runner: str
+    locks: tuple[LockName, ...]
+    token: Nonce
+    clock: SimClock
+    counted_from: list[tuple[float, ClockReading, float]] = field(default_factory=list)
+    given_up_s: float | None = None
+    released_s: float | None = None
+
+    @property
+    def begin_s(self) -> float:
+        """When the holder learned of its lease."""
+        return self.counted_from[0][0]
+
+    def end_s(self) -> float:
+        """Return the true time at which the holder's command is surely over."""
+        end = self.begin_s
+        for known_s, start, seconds in self.counted_from:
+            if known_s > end and known_s > self.begin_s:
+                break
+            end = max(end, self.clock.when_holder_counts(start, seconds, known_s))
+        return end if self.given_up_s is None else min(end, max(self.given_up_s, self.begin_s))
+
+
+@dataclass(slots=True)
+class PushResult:
+    """What one push was told. ``result`` is ``landed``, ``unknown``, ``crashed``, or the code of an error."""
+
+    runner: str
+    change: str
+    began_s: float
+    allowed_s: float
+    ended_s: float = float("inf")
+    result: str = "running"
+    how: str = ""
+    head: Oid | None = None
+    priority: int = 0
+
+
+@dataclass(slots=True)
+class AcquireResult:
+    """What one acquire was told; ``tokens`` are the leases that it may have sent."""
+
+    runner: str
+    locks: tuple[LockName, ...]
+    began_s: float
+    allowed_s: float
+    tokens: list[Nonce] = field(default_factory=list)
+    ended_s: float = float("inf")
+    result: str = "running"
+    priority: int = 0
+
+
+@dataclass(slots=True)
+class History:
+    """The whole record of a run.
+
+    ``is_fenced``: the server applies all or none. ``is_within_bounds``: clocks keep to what leases rest on. ``is_calm``:
+    no faults at all. ``rank_slack_s`` is by how much the clocks behind two tickets' ranks may differ.
+    """
+
+    applied: list[Applied] = field(default_factory=list)
+    pushes: list[PushResult] = field(default_factory=list)
+    acquires: list[AcquireResult] = field(default_factory=list)
+    leases: list[LeaseSpan] = field(default_factory=list)
+    paused: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    crashed: dict[str, list[float]] = field(default_factory=dict)
+    oddities: list[str] = field(default_factory=list)
+    trace: list[str] = field(default_factory=list)
+    archive: dict[Oid, GitObject] = field(default_factory=dict)
+    unfinished: list[str] = field(default_factory=list)
+    branch: RefName = RefName("refs/heads/main")
+    lock: LockName = LockName("main")
+    is_fenced: bool = True
+    is_within_bounds: bool = True
+    is_calm: bool = False
+    rank_slack_s: float = 0.0
+    _states: dict[Oid, LockState] = field(default_factory=dict)
+    _tickets: dict[Oid, Ticket | None] = field(default_factory=dict)
+    _changes: dict[Oid, tuple[str, ...]] = field(default_factory=dict)
+
+    def note(self, now_s: float, text: str) -> None:
+        """Add a line to what is printed with a failure."""
+        self.trace.append(f"{now_s:10.3f} {text}")
+
+    def moves(self, ref: str) -> Iterator[tuple[Applied, Move]]:
+        """Yield every move of one ref, oldest first."""
+        for event in self.applied:
+            for move in event.moves:
+                if move.ref == ref:
+                    yield event, move
+
+    def refs(self, prefix: str) -> list[RefName]:
+        """Return every ref under ``prefix`` that ever moved."""
+        return sorted({move.ref for event in self.applied for move in event.moves if move.ref.startswith(prefix)})
+
+    @property
+    def lock_ref(self) -> RefName:
+        """The ref of the branch's lock."""
+        return Namespace().lock_ref(self.lock)
+
+    def locks(self) -> list[tuple[LockName, RefName]]:
+        """Return every lock that ever moved."""
+        names = [(Namespace().parse_lock_ref(ref), ref) for ref in self.refs("refs/locks/")]
+        return [(name, ref) for name, ref in names if name is not None]
+
+    def files(self, oid: Oid) -> dict[str, bytes]:
+        """Return the files of a commit; its tree is flat."""
+        tree = self.archive[Oid(self.archive[oid].data[5:45].decode())].data
+        found, at = {}, 0
+        while (end := tree.find(b"\0", at)) >= 0:
+            found[tree[at + 7 : end].decode()] = self.archive[Oid(tree[end + 1 : end + 21].hex())].data
+            at = end + 21
+        return found
+
+    def _file(self, oid: Oid, name: str) -> bytes | None:
+        commit = self.archive[oid]
+        tree = self.archive.get(Oid(commit.data[5:45].decode()))
+        if tree is None or tree.kind is not ObjectKind.TREE:
+            return None
+        marker = b"100644 " + name.encode() + b"\0"
+        at = tree.data.find(marker)
+        if at < 0:
+            return None
+        blob = self.archive.get(Oid(tree.data[at + len(marker) : at + len(marker) + 20].hex()))
+        return None if blob is None else blob.data
+
+    def state(self, name: LockName, oid: Oid) -> LockState:
+        """Return the lock state that a commit holds."""
+        found = self._states.get(oid)
+        if found is None:
+            record = decode_record(self._file(oid, LOCK_FILE), name)
+            found = LockState(oid, record, Ring.decode(self._file(oid, HISTORY_FILE)))
+            self._states[oid] = found
+        return found
+
+    def ticket(self, oid: Oid) -> Ticket | None:
+        """Return the ticket that a commit holds."""
+        if oid not in self._tickets:
+            try:
+                self._tickets[oid] = decode_ticket(self._file(oid, TICKET_FILE))
+            except MalformedError:
+                self._tickets[oid] = None
+        return self._tickets[oid]
+
+    def changes_in(self, oid: Oid | None) -> tuple[str, ...]:
+        """Return the names of all changes in the history of a branch commit, oldest first, with repetitions."""
+        missing: list[Oid] = []
+        at = oid
+        while at is not None and at not in self._changes:
+            missing.append(at)
+            parents = parents_of(self.archive[at])
+            at = parents[0] if parents else None
+        known = self._changes[at] if at is not None else ()
+        for one in reversed(missing):
+            message = self.archive[one].data.partition(b"\n\n")[2].decode().strip()
+            known = (*known, message)
+            self._changes[one] = known
+        return known
+
+    def is_ancestor(self, older: Oid, newer: Oid) -> bool:
+        """Tell whether ``older`` is ``newer`` or one of its ancestors."""
+        at: Oid | None = newer
+        while at is not None:
+            if at == older:
+                return True
+            parents = parents_of(self.archive[at])
+            at = parents[0] if parents else None
+        return False

@@ -1,0 +1,175 @@
+"""The world of one run, drawn from its seed: server, clocks, runners, and what people and administrators do to it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from dulwich.objects import ObjectID, ShaFile
+
+from gitref_lock.core.names import branch_ref
+from gitref_lock.testing.sim_actors import BRANCH, Runner
+from gitref_lock.testing.sim_clock import SimClock, SimEntropy
+from gitref_lock.testing.sim_content import first_commit
+from gitref_lock.testing.sim_faults import Faults, Partition, drawn
+from gitref_lock.testing.sim_history import History
+from gitref_lock.testing.sim_kernel import Kernel, Task
+from gitref_lock.testing.sim_network import Machine, Network, Script
+from gitref_lock.testing.sim_people import Person
+from gitref_lock.testing.simserver import SimObjectStore, SimServer
+
+EPOCH_S = 1_700_000_000.0
+MAX_SKEW_S = 40_000.0
+"""Wall clocks of two machines differ by less than a day: the one thing that is asked of them."""
+
+FRONT_ENDS_APART_S = 4.9
+MAX_DRIFT = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a run is made of. What is None is drawn from the seed; ``is_quiet`` leaves people and administrators out."""
+
+    seed: int
+    runners: int | None = None
+    steps: int | None = None
+    faults: Faults | None = None
+    is_quiet: bool = False
+    safety_s: float = 240.0
+    liveness_s: float = 1200.0
+    script: Script | None = None
+
+
+@dataclass(slots=True)
+class World:
+    """Everything of one run; ``facts`` say what was drawn."""
+
+    setting: Setting
+    kernel: Kernel
+    history: History
+    network: Network
+    runners: list[Runner]
+    tasks: list[Task] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+
+    @property
+    def server(self) -> SimServer:
+        """The server."""
+        return self.network.server
+
+
+def build(setting: Setting) -> World:
+    """Draw a world from its seed."""
+    dice = random.Random(f"{setting.seed}/world")
+    kernel, history = Kernel(), History()
+    faults = setting.faults if setting.faults is not None else drawn(dice)
+    server = _server(kernel, history, dice)
+    network = Network(kernel, server, history, faults, random.Random(f"{setting.seed}/network"), script=setting.script)
+    shared: dict[ObjectID, ShaFile] = {}
+    first = first_commit(shared)
+    server.put(first)
+    server.do("seed", "seed", {branch_ref(BRANCH): first[0].oid})
+    runners = []
+    count = dice.randint(2, 8)
+    for index in range(setting.runners or count):
+        name = f"r{index}"
+        clock = SimClock(
+            kernel,
+            epoch_s=EPOCH_S,
+            skew_s=dice.choice((0.0, 0.0, dice.uniform(-30, 30), dice.uniform(-MAX_SKEW_S, MAX_SKEW_S))),
+            drift=dice.uniform(-MAX_DRIFT, MAX_DRIFT),
+        )
+        store = SimObjectStore(shared)
+        store.take(first)
+        entropy = SimEntropy(f"{setting.seed}/{name}/entropy")
+        runners.append(Runner(name, network, Machine(name, clock), entropy, store, first[0].oid))
+    world = World(setting, kernel, history, network, runners)
+    skews = [runner.clock.wall() - EPOCH_S for runner in runners]
+    history.rank_slack_s = 61.0 if server.clock is not None else max(skews) - min(skews) + 5.0
+    world.facts += [f"{count} runners" if setting.runners is None else f"{setting.runners} runners"]
+    world.facts += [f"agent={server.agent or 'none'}", f"atomic={server.atomic}", f"holes={server.holes}"]
+    world.facts += [f"dates={server.clock is not None}", f"faults: {faults.describe()}"]
+    history.is_fenced = server.atomic
+    if not setting.is_quiet:
+        _disturb(world, random.Random(f"{setting.seed}/people"))
+    history.is_calm = faults.is_calm and not network.partitions and len(world.facts) == _QUIET_FACTS
+    return world
+
+
+_QUIET_FACTS = 6
+
+
+def _server(kernel: Kernel, history: History, dice: random.Random) -> SimServer:
+    drift = dice.uniform(-0.005, 0.005)
+    apart = dice.choice((0.0, 0.0, FRONT_ENDS_APART_S))
+    ends = random.Random(dice.random())
+
+    def clock() -> float:
+        return EPOCH_S + kernel.now * (1 + drift) + ends.uniform(-apart, apart)
+
+    has_dates = dice.random() < 0.6
+    return SimServer(
+        kernel,
+        history,
+        atomic=dice.random() < 0.92,
+        agent=dice.choice(("git/2.39.5", "git/2.39.5", "git/2.39.5", "", "git/gitlab")),
+        holes=dice.random() < 0.7,
+        clock=clock if has_dates else None,
+    )
+
+
+def _disturb(world: World, dice: random.Random) -> None:
+    """Draw what people and administrators do during the safety phase; each kind in a part of the runs only."""
+    kernel, server, network = world.kernel, world.server, world.network
+    end_s = world.setting.safety_s
+    person = Person(network, dice)
+
+    def often(share: float, most: int, text: str) -> list[float]:
+        if dice.random() >= share:
+            return []
+        times = sorted(
+            round(dice.uniform(0.5, end_s * dice.choice((0.2, 1.0))), 2) for _ in range(dice.randint(1, most))
+        )
+        world.facts.append(f"{text} at {', '.join(f'{at:g}' for at in times)} s")
+        return times
+
+    for at_s in often(0.4, 4, "a human pushes without the lock"):
+        kernel.at(at_s, person.push)
+    for at_s in often(0.1, 2, "a human rewinds the branch"):
+        kernel.at(at_s, person.rewind)
+    for at_s in often(0.05, 1, "a human deletes the branch"):
+        kernel.at(at_s, person.delete)
+    for at_s in often(0.2, 6, "unreachable objects are collected"):
+        kernel.at(at_s, server.collect)
+    for at_s in often(0.3, 8, "the server's ref lock is taken"):
+        kernel.at(at_s, lambda: setattr(server, "busy_pushes", dice.randint(1, 4)))
+    for at_s in often(0.1, 2, "a hook refuses for a while"):
+        kernel.at(at_s, lambda: setattr(server, "pre_receive_hook", lambda _: "no pushes now, please"))
+        kernel.at(at_s + dice.uniform(0.5, 10.0), lambda: setattr(server, "pre_receive_hook", None))
+    for at_s in often(0.3, 4, "a wall clock is set"):
+        kernel.at(at_s, lambda: dice.choice(world.runners).clock.jump(dice.choice((-3600.0, -5.0, 5.0, 3600.0))))
+    for at_s in often(0.3, 3, "an operator breaks the lock"):
+        kernel.at(at_s, lambda: _operator(world))
+    for at_s in often(0.04, 1, "an old mirror is pushed back"):
+        kernel.at(at_s * dice.random(), lambda: server.remember_mirror())
+        kernel.at(at_s, lambda: server.push_mirror())
+    for at_s in often(0.3, 3, "a partition begins"):
+        runner = dice.choice(world.runners).name
+        outbound, inbound = dice.choice(((True, True), (True, False), (False, True)))
+        network.partitions.append(Partition(runner, at_s, at_s + dice.uniform(1.0, 90.0), outbound, inbound))
+
+
+def _operator(world: World) -> None:
+    """Let an operator with a machine of their own break the lock."""
+    index = len([task for task in world.tasks if task.name.startswith("op")])
+    name = f"op{index}"
+    shared: dict[ObjectID, ShaFile] = {}
+    operator = Runner(
+        name,
+        world.network,
+        Machine(name, SimClock(world.kernel, epoch_s=EPOCH_S)),
+        SimEntropy(f"{world.setting.seed}/{name}"),
+        SimObjectStore(shared),
+        world.runners[0].base,
+    )
+    world.tasks.append(world.kernel.spawn(name, lambda task: operator.break_lock(task), at_s=world.kernel.now))
