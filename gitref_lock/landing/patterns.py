@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dulwich.wildmatch import MalformedPattern, translate
 
 _WILD = re.compile(rb"[*?\[\\]")
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,11 @@ class PathPattern:
         return self.regex is not None and self.regex.fullmatch(subject) is not None
 
 
+def _plain_slash(match: re.Match[bytes]) -> bytes:
+    """Drop the backslash before a slash: it means the slash itself, and translating splits at slashes first."""
+    return b"/" if match[1] == b"/" else match[0]
+
+
 def path_pattern(text: bytes, base: bytes) -> PathPattern:
     """Compile one pattern; a malformed one matches nothing, as in git."""
     is_negative = text.startswith(b"!")
@@ -49,7 +55,7 @@ def path_pattern(text: bytes, base: bytes) -> PathPattern:
     regex: re.Pattern[bytes] | None = None
     if trailing % 2 == 0:  # git never matches a pattern that ends in a lone backslash
         try:
-            regex = re.compile(translate(text), re.DOTALL)
+            regex = re.compile(translate(_ESCAPED.sub(_plain_slash, text)), re.DOTALL)
         except MalformedPattern:
             regex = None
     return PathPattern(base, is_negative, is_folder_only, is_basename, None, regex)
