@@ -102,12 +102,15 @@ class TestSshdContract(RefStoreContract):
         daemon = subprocess.Popen([program, "-D", "-e", "-f", config], env=git_env(), stderr=subprocess.PIPE, text=True)
         assert daemon.stderr is not None
         assert "Server listening" in daemon.stderr.readline()
-        threading.Thread(target=daemon.stderr.read, daemon=True).start()  # a full pipe would stop sshd
+        drain = threading.Thread(target=daemon.stderr.read)  # a full pipe would stop sshd
+        drain.start()
         options = ["-F", "/dev/null", "-i", str(folder / "user_key"), "-l", getpass.getuser()]
         options += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
         yield port, shlex.join(["ssh", *options])
         daemon.terminate()
         daemon.wait(10)
+        drain.join(10)
+        daemon.stderr.close()
 
     @pytest.fixture
     def host(self, sshd: tuple[int, str], repo: Repo, stack: ExitStack) -> ContractHost:
