@@ -31,7 +31,7 @@ def test_generated_texts(seed: int, tmp_path: Path) -> None:
 def test_generated_trees(seed: int, tmp_path: Path) -> None:
     """Of hundreds of trees none is clean where git conflicts or differs, and few conflict where git merges."""
     rng = Random(1000 + seed)
-    agreement = compare_trees([tree_situation(rng) for _ in range(250 * _TIMES)], tmp_path / "trees.git")
+    agreement = compare_trees([tree_situation(rng) for _ in range(150 * _TIMES)], tmp_path / "trees.git")
 
     assert agreement.errors == []
     assert agreement.share > 0.98

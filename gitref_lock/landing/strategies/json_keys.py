@@ -18,20 +18,8 @@ from gitref_lock.landing.strategies.json_text import (
     write_anew,
     write_key,
 )
-from gitref_lock.landing.strategies.structure import (
-    CannotMergeError,
-    Keep,
-    Kind,
-    ListPlan,
-    MapPlan,
-    Node,
-    Options,
-    Plan,
-    Put,
-    StructureMerge,
-    Take,
-    Values,
-)
+from gitref_lock.landing.strategies.structure import Keep, ListPlan, MapPlan, Options, Plan, Put, StructureMerge, Take
+from gitref_lock.landing.strategies.values import CannotMergeError, Kind, Node, Values
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from gitref_lock.landing.strategies.structure import CannotMergeError, Kind, Node, Values
+from gitref_lock.landing.strategies.values import CannotMergeError, Kind, Node, Values
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")

@@ -10,19 +10,8 @@ from collections.abc import Callable, Hashable, MutableMapping, MutableSequence
 from dataclasses import dataclass
 
 from gitref_lock.landing.strategies.base import Merged, StrategyFailed, settled
-from gitref_lock.landing.strategies.structure import (
-    CannotMergeError,
-    Keep,
-    ListPlan,
-    MapPlan,
-    Node,
-    Options,
-    Plan,
-    Put,
-    StructureMerge,
-    Take,
-    Values,
-)
+from gitref_lock.landing.strategies.structure import Keep, ListPlan, MapPlan, Options, Plan, Put, StructureMerge, Take
+from gitref_lock.landing.strategies.values import CannotMergeError, Node, Values
 
 
 @dataclass(frozen=True, slots=True)

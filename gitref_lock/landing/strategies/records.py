@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from gitref_lock.landing.merge.lines import is_binary, split_lines
 from gitref_lock.landing.strategies.base import Merged, StrategyFailed, StrategySpecError, parse_options, settled
-from gitref_lock.landing.strategies.structure import CannotMergeError
+from gitref_lock.landing.strategies.values import CannotMergeError
 
 Record = bytes
 """One record without the end of its line; a CSV record may hold line ends in quotes."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from gitref_lock.landing.strategies.base import Merged, StrategyFailed, StrategySpecError
 from gitref_lock.landing.strategies.live_documents import Format, merge_documents
-from gitref_lock.landing.strategies.structure import CannotMergeError, Node, Options, Values
+from gitref_lock.landing.strategies.structure import Options
+from gitref_lock.landing.strategies.values import CannotMergeError, Node, Values
 
 try:
     from ruamel.yaml import YAML
