@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gitref_lock.core.record import Holder
     from gitref_lock.core.timing import LeaseTiming
     from gitref_lock.runtime.acquire import AcquireRequest
+    from gitref_lock.runtime.evidence import Inquest
     from gitref_lock.runtime.lease import Lease
     from gitref_lock.runtime.swapper import LockMove
 
@@ -35,6 +36,7 @@ def acquire(
     conflict_exit_code: options.ConflictExitCode = None,
     preempt: options.Preempt = False,
     cancel_older: options.CancelOlder = None,
+    check_liveness: options.CheckLiveness = False,
     keep_alive: keepalive.KeepAlive = False,
     keep_alive_for: keepalive.MaxAge = None,
     keep_alive_pid: keepalive.WatchedPid = None,
@@ -42,7 +44,7 @@ def acquire(
     """Wait for the lock or locks and take them, all or none; print the lease."""
     asked = Asked(wait, nonblock, ttl, priority, workflow, holder, reason, conflict_exit_code, preempt, cancel_older)
     request = asked.request(run, names, DEFAULT_TTL_S)
-    lease = take(run, request)
+    lease = take(run, request, inquest=liveness(run, is_wanted=check_liveness))
     if keep_alive:
         keepalive.start(run, lease, keep_alive_for, keep_alive_pid)
     report(run, lease)
@@ -97,7 +99,28 @@ class Asked:
         )
 
 
-def take(run: Run, request: AcquireRequest) -> Lease:
+def liveness(run: Run, *, is_wanted: bool) -> Inquest:
+    """Return what asks the CI's API about holders; nobody, with a warning, where this job may not ask."""
+    from gitref_lock.runtime.evidence import Inquest
+    from gitref_lock.runtime.liveness import LivenessCheck, api_of
+
+    if not is_wanted:
+        return Inquest()
+    api = api_of(run.environ)
+    if api is None:
+        run.out.warn(
+            "--check-liveness: no token or no API address in the environment (GITHUB_TOKEN with GITHUB_API_URL, or "
+            "GITLAB_TOKEN or CI_JOB_TOKEN with CI_API_V4_URL); holders are not asked about"
+        )
+        return Inquest()
+    from gitref_lock.remotes.api import api_settings, open_api
+
+    settings = api_settings(api.url, api.header, run.around.config, run.environ, run.around.folder)
+    check = LivenessCheck(api, open_api(api.url, settings, run.system), run.system.clock)
+    return Inquest(check, run.system.clock)
+
+
+def take(run: Run, request: AcquireRequest, *, inquest: Inquest) -> Lease:
     """Return the lease: this job's own if it holds the locks already, else a new one, waited for."""
     from gitref_lock.cli.waiting import WaitDisplay
     from gitref_lock.runtime.acquire import Acquirer
@@ -107,7 +130,12 @@ def take(run: Run, request: AcquireRequest) -> Lease:
         return own
     planner = Planner(run, request.timing)
     acquirer = Acquirer(
-        run.session.remote, request, run.deadline, listener=WaitDisplay(run.out, run.system.clock), planned=planner
+        run.session.remote,
+        request,
+        run.deadline,
+        listener=WaitDisplay(run.out, run.system.clock),
+        planned=planner,
+        inquest=inquest,
     )
     try:
         lease = acquirer.run()

@@ -105,6 +105,14 @@ CancelOlder = Annotated[
         help="End older waits of the same workflow for the same locks.",
     ),
 ]
+CheckLiveness = Annotated[
+    bool,
+    typer.Option(
+        "--check-liveness",
+        envvar="GITREF_LOCK_CHECK_LIVENESS",
+        help="Ask the CI's API whether the holder's run has ended, and if so take over early. Needs a token.",
+    ),
+]
 LeaseToken = Annotated[
     str | None,
     typer.Option("--lease", metavar="TOKEN", help="The lease; default: the one that this job acquired."),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from gitref_lock.cli import options
-from gitref_lock.cli.acquire import Asked
+from gitref_lock.cli.acquire import Asked, liveness, warn_old_holders
 from gitref_lock.cli.command import Run, checked
 from gitref_lock.core.text import instant
 from gitref_lock.errors import Interrupted, LeaseLostError, UsageError
@@ -17,6 +17,7 @@ from gitref_lock.errors import Interrupted, LeaseLostError, UsageError
 if TYPE_CHECKING:
     from gitref_lock.core.names import LockName
     from gitref_lock.runtime.acquire import AcquireRequest
+    from gitref_lock.runtime.evidence import Inquest
     from gitref_lock.runtime.forwarding import SignalDesk
     from gitref_lock.runtime.lease import Lease
     from gitref_lock.runtime.supervise import Ending
@@ -59,6 +60,7 @@ def run_command(
     conflict_exit_code: options.ConflictExitCode = None,
     preempt: options.Preempt = False,
     cancel_older: options.CancelOlder = None,
+    check_liveness: options.CheckLiveness = False,
 ) -> None:
     """Hold the lock while COMMAND runs; renew it meanwhile, release it at the end, exit as COMMAND does."""
     from gitref_lock import config
@@ -76,7 +78,8 @@ def run_command(
     if outer.holds(run, request.names):
         _become(run, words)
     with SignalDesk(run.system.clock) as signals:
-        ending = _under_lease(run, request, words, outer, signals)
+        inquest = liveness(run, is_wanted=check_liveness)
+        ending = _under_lease(run, request, words, outer, signals, inquest)
     raise typer.Exit(_report(run, request.names, ending))
 
 
@@ -152,9 +155,15 @@ def _become(run: Run, words: Sequence[str]) -> NoReturn:
         raise typer.Exit(exit_code(error)) from None
 
 
-def _under_lease(run: Run, request: AcquireRequest, words: Sequence[str], outer: Outer, signals: SignalDesk) -> Ending:
+def _under_lease(
+    run: Run,
+    request: AcquireRequest,
+    words: Sequence[str],
+    outer: Outer,
+    signals: SignalDesk,
+    inquest: Inquest,
+) -> Ending:
     """Acquire, run the command, release."""
-    from gitref_lock.cli.acquire import warn_old_holders
     from gitref_lock.cli.waiting import WaitDisplay
     from gitref_lock.remotes import open_store
     from gitref_lock.runtime.acquire import Acquirer
@@ -172,6 +181,7 @@ def _under_lease(run: Run, request: AcquireRequest, words: Sequence[str], outer:
             run.deadline,
             listener=WaitDisplay(run.out, run.system.clock),
             planned=lambda _token, planned: moves.update(planned),
+            inquest=inquest,
         )
         try:
             lease = acquirer.run()

@@ -14,14 +14,14 @@ from gitref_lock.core.names import LockName, Nonce, Oid, TicketName
 from gitref_lock.core.queue import contending, in_service_order, newcomer_may_claim, place_of
 from gitref_lock.core.record import Event, Holder, LockRecord
 from gitref_lock.core.refs import Applied, Breached, Refused, Superseded, Unknown
-from gitref_lock.core.text import JsonObject
 from gitref_lock.core.ticket import Kind
 from gitref_lock.core.timing import LeaseTiming, QueueTiming, default_wait_s
 from gitref_lock.errors import GitrefLockError, Interrupted, LeaseLostError, NotAcquiredError
 from gitref_lock.ports import RemoteError
 from gitref_lock.runtime.deadline import Deadline
+from gitref_lock.runtime.evidence import Inquest
 from gitref_lock.runtime.failures import read_failure, swap_failure
-from gitref_lock.runtime.lease import Lease, describe, inspect_hint
+from gitref_lock.runtime.lease import Lease, inspect_hint
 from gitref_lock.runtime.remote import Picture, Remote
 from gitref_lock.runtime.retry import NotYet, poll
 from gitref_lock.runtime.swapper import LockMove, Plan, Swapper, plan_for_locks
@@ -29,6 +29,7 @@ from gitref_lock.runtime.waiting import (
     Listener,
     Place,
     no_listener,
+    not_acquired_error,
     other_locks,
     removed_after_claim,
     supersede_older,
@@ -37,17 +38,12 @@ from gitref_lock.runtime.waiting import (
 from gitref_lock.runtime.writing import Found, killer, move, write
 
 WITHDRAW_BUDGET_S = 5.0
-EVIDENCE_EVERY_S = 30.0
-_ASKING_PLACES = 3
 _SHORTEST_PACE_S = 0.05
 _OPEN = frozenset({Stance.ABSENT, Stance.FREE, Stance.EXPIRED})
 _CLAIM = {Stance.ABSENT: Event.ACQUIRE, Stance.FREE: Event.ACQUIRE, Stance.EXPIRED: Event.TAKE_OVER}
 
 Planned = Callable[[Nonce, Mapping[LockName, LockMove]], None]
 """Called with the lease token before the swap that would create the lease is sent."""
-
-Evidence = Callable[[LockName, LockRecord], str | None]
-"""Asked about a holder while waiting; returns the evidence that its run has ended, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +64,6 @@ class AcquireRequest:
     queue: QueueTiming = field(default_factory=QueueTiming)
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What was said about the holder at ``tip``; ``why`` '' says nothing, and is asked again later."""
-
-    tip: Oid
-    why: str
-    asked_s: float
-
-
 @dataclass(slots=True)
 class Acquirer:
     """One attempt to acquire, from the first look to the lease."""
@@ -86,11 +73,9 @@ class Acquirer:
     deadline: Deadline
     listener: Listener = no_listener
     planned: Planned | None = None
-    evidence: Evidence | None = None
+    inquest: Inquest = field(default_factory=Inquest)
     attempts: int = 0
     _extra: tuple[LockName, ...] = ()
-    _ended: dict[LockName, _Answer] = field(default_factory=dict)
-    _asking_s: float = 0.0
     _started_s: float = 0.0
     _wait: Deadline | None = None
     _place: Place | None = None
@@ -124,9 +109,9 @@ class Acquirer:
         # Each stance is judged once: a lease that expires between two judgements must not look like two things.
         stances = {name: self.remote.stance(name, state) for name, state in picture.locks.items()}
         found = [Found(name, picture.locks[name], stances[name]) for name in self.request.names]
-        self._asking_s = 0.0
+        asking = self.inquest.spent_s
         busy = frozenset(
-            name for name, stance in stances.items() if stance not in _OPEN and self._evidence(name, picture) is None
+            name for name, stance in stances.items() if stance not in _OPEN and not self._has_ended(name, picture)
         )
         open_locks = [item.name for item in found if item.name not in busy]
         if self._may_claim(picture, open_locks, busy):
@@ -134,7 +119,7 @@ class Acquirer:
             if lease is not None:
                 return lease
             raise NotYet(self.remote.system.entropy.uniform(0.02, 0.2))
-        return self._keep_waiting(picture, wait, busy)
+        return self._keep_waiting(picture, wait, busy, asked_for_s=self.inquest.spent_s - asking)
 
     @property
     def place(self) -> Place:
@@ -142,28 +127,12 @@ class Acquirer:
         assert self._place is not None
         return self._place
 
-    def _evidence(self, name: LockName, picture: Picture) -> str | None:
-        """Return why the holder is known to have ended.
-
-        Only those who are served next ask, now and then: an answer costs a request to somebody else's service. A lock
-        whose holder has ended is taken in the order of the queue, like one that has expired.
-        """
+    def _has_ended(self, name: LockName, picture: Picture) -> bool:
+        """Tell whether a lock's holder is known to have ended: the lock is then taken in the order of the queue."""
         state = picture.locks[name]
-        if self.evidence is None or state is None or not isinstance(state.record, LockRecord):
-            return None
-        if name not in self.request.names:
-            return None
-        clock = self.remote.system.clock
-        known = self._ended.get(name)
-        is_due = known is None or known.tip != state.tip
-        if known is not None and not known.why:
-            is_due = clock.monotonic() - known.asked_s >= EVIDENCE_EVERY_S
-        if is_due and self.place.index(picture, name) < _ASKING_PLACES:
-            started_s = clock.monotonic()
-            known = _Answer(state.tip, self.evidence(name, state.record) or "", clock.monotonic())
-            self._ended[name] = known
-            self._asking_s += known.asked_s - started_s
-        return known.why or None if known is not None and known.tip == state.tip else None
+        if name not in self.request.names or state is None:
+            return False
+        return self.inquest.why(name, state, self.place.index(picture, name)) is not None
 
     def _wait_limit(self, picture: Picture) -> Deadline:
         if self._wait is None:
@@ -194,7 +163,7 @@ class Acquirer:
         """Send the claim; None when somebody else was faster."""
         token = self.remote.system.entropy.nonce()
         waited_s = self.remote.system.clock.monotonic() - self._started_s
-        moves = self._moves(found, picture, token, waited_s)
+        moves = self._moves(found, token, waited_s)
         if self.planned is not None:
             self.planned(token, moves)
         kill_from = next((item for item in found if killer(self.remote, item, self.request.holder)), None)
@@ -252,7 +221,7 @@ class Acquirer:
             ) from failure
         return False
 
-    def _moves(self, found: list[Found], picture: Picture, token: Nonce, waited_s: float) -> dict[LockName, LockMove]:
+    def _moves(self, found: list[Found], token: Nonce, waited_s: float) -> dict[LockName, LockMove]:
         request = self.request
         what = replace(
             write(self.remote, request.holder, nonce=token, ttl_s=request.timing.ttl_s),
@@ -267,7 +236,7 @@ class Acquirer:
             if item.stance is Stance.ABSENT:
                 written = replace(what, server=self.remote.server(self.deadline))
             elif event is Event.PREEMPT:
-                evidence = self._evidence(item.name, picture)
+                evidence = self.inquest.known(item.name, item.state)
                 written = replace(what, reason="; ".join(part for part in (request.reason, evidence) if part))
             moves[item.name] = move(item, event, written)
         return moves
@@ -311,7 +280,9 @@ class Acquirer:
             }
             removed_after_claim(self.remote, lock, passed, Deadline.after(self.remote.system, WITHDRAW_BUDGET_S))
 
-    def _keep_waiting(self, picture: Picture, wait: Deadline, busy: frozenset[LockName]) -> Lease:
+    def _keep_waiting(
+        self, picture: Picture, wait: Deadline, busy: frozenset[LockName], *, asked_for_s: float
+    ) -> Lease:
         """Write the ticket if it is missing, tell people, and ask for another look; raise when the wait is over."""
         if wait.is_over:
             raise self._not_acquired(picture)
@@ -327,7 +298,7 @@ class Acquirer:
         report = replace(report, why=self._warning(picture, wait, busy))
         self.listener(report)
         # The time spent on asking is part of the pause: a head that looks too late is passed over.
-        pause_s = max(_SHORTEST_PACE_S, report.next_look_s - self._asking_s)
+        pause_s = max(_SHORTEST_PACE_S, report.next_look_s - asked_for_s)
         raise NotYet(wait.capped(pause_s) or 0.0)
 
     def _warning(self, picture: Picture, wait: Deadline, busy: frozenset[LockName]) -> str:
@@ -343,22 +314,8 @@ class Acquirer:
 
     def _not_acquired(self, picture: Picture) -> NotAcquiredError:
         report = self.place.report(picture, self.remote.instants().latest)
-        state = picture.locks[report.lock]
-        fields: JsonObject = {
-            "lock": report.lock,
-            "state": describe(state),
-            "waited_seconds": round(self.remote.system.clock.monotonic() - self._started_s, 3),
-            "attempts": self.attempts,
-            "place": report.place,
-        }
-        if report.holder is not None:
-            fields["holder"] = report.holder.to_json()
-        tip = f" --expect {state.tip}" if state is not None else ""
-        return NotAcquiredError(
-            f"{report.lock} was not acquired: it is {describe(state)}",
-            hint=f"to end a dead holder's lease now: gitref-lock break {report.lock}{tip} --reason WHY",
-            fields=fields,
-        )
+        waited_s = self.remote.system.clock.monotonic() - self._started_s
+        return not_acquired_error(report, picture.locks[report.lock], waited_s, self.attempts)
 
     def _withdraw(self, error: BaseException) -> None:
         """Take the ticket back, whatever ended the wait; what fails here is attached to the error as a note."""

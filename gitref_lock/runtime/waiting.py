@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitref_lock.core.history import Ring, mean_remaining_s
+from gitref_lock.core.machine import LockState
 from gitref_lock.core.names import LockName, Oid, RefName, TicketName
 from gitref_lock.core.queue import (
     Entry,
@@ -26,12 +27,13 @@ from gitref_lock.core.queue import (
 )
 from gitref_lock.core.record import Holder, LockRecord
 from gitref_lock.core.refs import Absent, Applied, At, RefEdit, Role, Superseded, SwapOutcome
+from gitref_lock.core.text import JsonObject
 from gitref_lock.core.ticket import Kind, Ticket, Verdict, VerdictKind, build_ticket
 from gitref_lock.core.timing import QueueTiming
 from gitref_lock.errors import NotAcquiredError
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.failures import swap_failure
-from gitref_lock.runtime.lease import inspect_hint
+from gitref_lock.runtime.lease import describe, inspect_hint
 from gitref_lock.runtime.remote import TOOL, Picture, Remote
 from gitref_lock.runtime.swapper import Plan, Swapper
 
@@ -122,6 +124,12 @@ class Place:
         """Return my ticket in one lock's queue as listed."""
         return next((entry for entry in picture.queues.get(lock, ()) if entry.name == self.name), None)
 
+    def index(self, picture: Picture, lock: LockName) -> int:
+        """Return my place in one lock's queue, 0 for the head; without a ticket the place behind all others."""
+        queue = in_service_order(picture.queues.get(lock, ()))
+        place = place_of(queue, self.name) if self.name is not None else None
+        return len(queue) if place is None else place
+
     def is_written(self, picture: Picture) -> bool:
         """Tell whether my ticket stands in the queue of every lock."""
         return self.name is not None and all(self.entry(picture, lock) is not None for lock in self.locks)
@@ -176,8 +184,7 @@ class Place:
         record = state.record if state is not None and isinstance(state.record, LockRecord) else None
         ring = state.ring if state is not None else Ring()
         queue = in_service_order(picture.queues.get(lock, ()))
-        place = place_of(queue, self.name) if self.name is not None else None
-        at = place if place is not None else len(queue)
+        at = self.index(picture, lock)
         elapsed = max(0.0, now_at - record.acquired_at) if record is not None and record.acquired_at else None
         holds = ring.holds()
         remaining = mean_remaining_s(holds, elapsed) if elapsed is not None else 0.0
@@ -244,6 +251,25 @@ def _supersede(remote: Remote, by: Holder, lock: LockName, entry: Entry, ticket:
     edit = RefEdit(remote.namespace.ticket_ref(lock, entry.name), At(entry.tip), objects[0].oid, Role.TICKET)
     outcome = Swapper(remote).carry(Plan((edit,), tuple(objects)), deadline)
     return 1 if isinstance(outcome, Applied) else 0
+
+
+def not_acquired_error(report: WaitReport, state: LockState | None, waited_s: float, attempts: int) -> NotAcquiredError:
+    """Return the error of a wait that is over: who holds the lock, and how to end a dead holder's lease."""
+    fields: JsonObject = {
+        "lock": report.lock,
+        "state": describe(state),
+        "waited_seconds": round(waited_s, 3),
+        "attempts": attempts,
+        "place": report.place,
+    }
+    if report.holder is not None:
+        fields["holder"] = report.holder.to_json()
+    tip = f" --expect {state.tip}" if state is not None else ""
+    return NotAcquiredError(
+        f"{report.lock} was not acquired: it is {describe(state)}",
+        hint=f"to end a dead holder's lease now: gitref-lock break {report.lock}{tip} --reason WHY",
+        fields=fields,
+    )
 
 
 def superseded_error(locks: Sequence[LockName], verdict: Verdict) -> NotAcquiredError:
