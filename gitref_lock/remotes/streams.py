@@ -129,6 +129,8 @@ class SocketStream:
 
     def is_idle(self) -> bool:
         """Tell whether a kept connection may carry another request: open, and nothing unasked has arrived."""
+        if self.sock.fileno() < 0:
+            return False
         try:
             if not select.select([self.sock], [], [], 0)[0]:
                 return True
