@@ -5,6 +5,7 @@ Only the command that is asked for is imported, since start-up is a large part o
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import typer
 
 from gitref_lock.cli import exits
 from gitref_lock.cli.command import Run, command
+from gitref_lock.cli.output import ReaderGoneError
 from gitref_lock.cli.signals import SignalGate
 from gitref_lock.errors import GitrefLockError, Interrupted, NotAcquiredError, UsageError
 from gitref_lock.ports import RemoteError
@@ -144,8 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _failed(run: Run, error: BaseException, words: Sequence[str]) -> int:
     """Tell what ended the command, as text or as the JSON document, and return the exit code."""
-    if isinstance(error, BrokenPipeError):
-        sys.stdout = None  # nobody reads it; exit must not flush it
+    if isinstance(error, ReaderGoneError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more at exit
         return exits.BROKEN_PIPE
     shown = translated(run, error)
     code = exits.exit_code(error if isinstance(error, Interrupted | KeyboardInterrupt) else shown)
@@ -182,6 +184,11 @@ def translated(run: Run, error: BaseException) -> GitrefLockError:
         from gitref_lock.runtime.failures import remote_failure
 
         return remote_failure(error, run.display_url)
+    landing = sys.modules.get("gitref_lock.landing.errors")  # not imported, not raised
+    if landing is not None and isinstance(error, landing.LandingError):
+        from gitref_lock.pushing import translated as of_landing
+
+        return of_landing(error)
     if isinstance(error, GitrefLockError):
         return error
     if isinstance(error, typer.TyperException):

@@ -5,6 +5,7 @@ Codes 126, 127, 128+n and others are a wrapped command's own. Unknown codes mean
 
 from __future__ import annotations
 
+from gitref_lock.cli.output import ReaderGoneError
 from gitref_lock.core.names import InvalidNameError
 from gitref_lock.core.timing import TimingError
 from gitref_lock.errors import (
@@ -49,7 +50,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (RemoteError, CONFIGURATION),
     (InvalidNameError, USAGE),
     (TimingError, USAGE),
-    (BrokenPipeError, BROKEN_PIPE),
+    (ReaderGoneError, BROKEN_PIPE),
     (KeyboardInterrupt, INTERRUPTED_BY_KEYBOARD),
 )
 

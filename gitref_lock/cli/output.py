@@ -18,6 +18,10 @@ from gitref_lock.remotes.redact import redact
 _COLOURS = {"error": "31;1", "warning": "33;1", "hint": "36"}
 
 
+class ReaderGoneError(Exception):
+    """Whoever read our output has left. Not an OSError: the parser of options has its own way with these."""
+
+
 @dataclass(slots=True)
 class Output:
     """One command's output. ``secrets`` never appear in it."""
@@ -119,7 +123,10 @@ class Output:
     @staticmethod
     def _write(stream: TextIO, text: str) -> None:
         try:
-            stream.write(text)
-        except UnicodeEncodeError:
-            stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
-        stream.flush()
+            try:
+                stream.write(text)
+            except UnicodeEncodeError:
+                stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
+            stream.flush()
+        except BrokenPipeError:
+            raise ReaderGoneError from None
