@@ -232,8 +232,15 @@ class Change:
         """Return the newest commit of the remote that ours contain: the tree that our change is measured against."""
         mine = set(self.ours.commits)
         outside = {parent for oid in self.ours.commits for parent in self._parents(oid)} - mine
-        dated = [(commit.commit_time, oid) for oid in outside if (commit := commit_of(self.store, oid)) is not None]
-        return max(dated)[1] if dated else None
+        # Dates do not tell which is newest: two commits of one second may stand in either order.
+        older = {
+            oid
+            for oid in outside
+            for other in outside - {oid}
+            if is_reachable(self.store, oid, other, self.shallow) is True
+        }
+        newest = sorted(outside - older)
+        return newest[0] if newest else None
 
     def _rescued(self, replayed: Replayed, tip: Oid) -> tuple[Oid, ...]:
         """Return what keeps our originals reachable when the policy took the other side anywhere."""

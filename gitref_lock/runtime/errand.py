@@ -9,7 +9,7 @@ from enum import StrEnum
 from gitref_lock.core.machine import Stance
 from gitref_lock.core.names import Oid, RefName
 from gitref_lock.core.record import Holder, LockRecord
-from gitref_lock.core.refs import Applied, Superseded, SwapOutcome, Unknown
+from gitref_lock.core.refs import Applied, Breached, Superseded, SwapOutcome, Unknown
 from gitref_lock.core.text import JsonObject
 from gitref_lock.core.timing import QueueTiming, default_wait_s
 from gitref_lock.errors import NotAcquiredError, PolicyError
@@ -24,7 +24,7 @@ from gitref_lock.runtime.remote import Picture, Remote
 from gitref_lock.runtime.retry import NotYet, reading
 from gitref_lock.runtime.swapper import Plan, Swapper
 from gitref_lock.runtime.waiting import Listener, Place, no_listener
-from gitref_lock.runtime.writing import Found
+from gitref_lock.runtime.writing import Found, correct_history
 
 OPEN = frozenset({Stance.FREE, Stance.EXPIRED})
 BeforeSwap = Callable[[Prepared, LandTicket | None], None]
@@ -168,7 +168,9 @@ class Errand:
 
     def give_up_or_repeat(self, outcome: SwapOutcome, swapper: Swapper) -> None:
         """Raise NotYet for a swap that lost; the error that fits for anything else."""
-        if swapper.interrupted is not None and not isinstance(outcome, Unknown):
+        if isinstance(outcome, Breached):
+            correct_history(self.remote, self.request.target.lock, self.request.holder, outcome, self.deadline)
+        elif swapper.interrupted is not None and not isinstance(outcome, Unknown):
             raise swapper.interrupted
         if not isinstance(outcome, Superseded):
             raise swap_failure(outcome, f"landing on {self.request.target.branch}", self.check)

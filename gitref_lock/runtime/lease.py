@@ -64,8 +64,8 @@ class Lease:
 
     @property
     def generation(self) -> int:
-        """The fencing token of the first lock."""
-        return self.record(self.names[0]).generation
+        """The fencing token of the first lock; 0 once nothing is left of the lease."""
+        return self.record(self.names[0]).generation if self.states else 0
 
     def tip(self, name: LockName) -> Oid:
         """Return the lock's commit as last written."""

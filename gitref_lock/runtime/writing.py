@@ -12,8 +12,11 @@ from dataclasses import dataclass, replace
 from gitref_lock.core.machine import LockState, NextState, Stance, Write, step
 from gitref_lock.core.names import LockName, Nonce
 from gitref_lock.core.record import Event, Holder, ServerInfo
+from gitref_lock.core.refs import Applied, Breached
+from gitref_lock.ports import RemoteError
+from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.remote import TOOL, Remote
-from gitref_lock.runtime.swapper import LockMove, Plan, plan_for_locks
+from gitref_lock.runtime.swapper import LockMove, Plan, Swapper, plan_for_locks
 
 _KILLED_BY = {
     Stance.ABSENT: Event.CREATE,
@@ -75,3 +78,19 @@ def created(remote: Remote, name: LockName, holder: Holder, server: ServerInfo) 
     """Return the creation of a free lock, which records what the server is known to be."""
     what = replace(write(remote, holder), server=server)
     return move(Found(name, None, Stance.ABSENT), Event.CREATE, what)
+
+
+def correct_history(remote: Remote, name: LockName, holder: Holder, breach: Breached, deadline: Deadline) -> bool:
+    """Add a line to the lock's history that says which part of a swap the server applied; tell whether it was added.
+
+    The lock then claims a landing that is not there, or misses one that is; whoever reads the history must see that.
+    """
+    try:
+        state = remote.look([name], deadline, with_queue=False).locks[name]
+    except RemoteError:
+        return False
+    if state is None or remote.stance(name, state) is not Stance.FREE:
+        return False
+    what = replace(write(remote, holder), reason=f"the server moved {', '.join(breach.applied)} only")
+    plan = plan_for_locks(remote, [move(Found(name, state, Stance.FREE), Event.BREACH, what)])
+    return isinstance(Swapper(remote).carry(plan, deadline), Applied)
