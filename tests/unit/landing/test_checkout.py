@@ -326,11 +326,14 @@ def test_it_is_closed_when_opening_fails_late(path: Path, monkeypatch: pytest.Mo
     """A failure after the repository was opened closes its files again."""
     closed: list[object] = []
 
+    def close(repo: object) -> None:
+        closed.append(repo)
+
     def fail(self: Checkout, *_arguments: object) -> None:
         raise LandingError("test", "late failure")
 
     monkeypatch.setattr(Checkout, "__init__", fail)
-    monkeypatch.setattr("gitref_lock.landing.opening.TolerantRepo.close", closed.append)
+    monkeypatch.setattr("gitref_lock.landing.opening.TolerantRepo.close", close)
     with pytest.raises(LandingError, match="late failure"):
         open_checkout(path)
     assert len(closed) == 1
