@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitref_lock.core.names import InvalidNameError, LockName, Oid, RefName, branch_ref, lock_name, ref_name
+from gitref_lock.core.names import ZERO_OID, InvalidNameError, LockName, Oid, RefName, branch_ref, lock_name, ref_name
 from gitref_lock.core.record import Holder
 from gitref_lock.core.text import JsonObject
 from gitref_lock.core.timing import QueueTiming
@@ -22,10 +22,12 @@ from gitref_lock.landing.change import Change, NothingSurvivesError, Prepared
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.commit import CommitWish
 from gitref_lock.landing.errors import HookError, LandingError, PathspecError
+from gitref_lock.landing.hooks import Hooks
 from gitref_lock.landing.identity import signature
 from gitref_lock.landing.journal import JournalLanding, discard_journal, write_journal
 from gitref_lock.landing.local_move import MoveReport, apply_move
 from gitref_lock.landing.merge.policy import Policy, parse_rules
+from gitref_lock.landing.merge.policy import PolicyError as BadPolicyError
 from gitref_lock.landing.move_plan import missing_blobs, plan_move
 from gitref_lock.landing.replay import MergeOnMovedTipError, ReplayConflictError
 from gitref_lock.landing.shallow import write_boundary
@@ -155,7 +157,9 @@ def push(
 
     Returns only when the change is in the remote branch, or when there was nothing to land.
     """
+    checkout.require_settled()
     branch = _branch(checkout, options)
+    policy = _policy(options)
     with checkout.exclusive():
         recovered = resume(remote, checkout, options.holder, deadline)
         now_s = int(remote.system.clock.wall())
@@ -163,7 +167,9 @@ def push(
         report = PushReport(branch, snapshot, _changes(snapshot), recovered=recovered)
         if options.dry_run or snapshot.is_empty:
             return report
-        run = _Run(remote, checkout, options, snapshot, Target(branch, branch_ref(branch), _lock(branch)), now_s)
+        target = Target(branch, branch_ref(branch), _lock(branch))
+        run = _Run(remote, checkout, options, snapshot, policy, target, now_s)
+        run.ask_pre_push()
         try:
             landed = Pusher.of(
                 remote,
@@ -199,6 +205,14 @@ def _branch(checkout: Checkout, options: PushOptions) -> str:
     return name
 
 
+def _policy(options: PushOptions) -> Policy:
+    """Return the conflict policy; in an emergency our side wins after what the rules say."""
+    try:
+        return Policy(parse_rules((*options.rules, *(("**=ours",) if options.emergency else ()))))
+    except BadPolicyError as error:
+        raise UsageError(f"--strategy: {error}", code="bad-strategy") from error
+
+
 def _lock(branch: str) -> LockName:
     try:
         return lock_name(branch)
@@ -226,6 +240,7 @@ class _Run:
         checkout: Checkout,
         options: PushOptions,
         snapshot: Snapshot,
+        policy: Policy,
         target: Target,
         now_s: int,
     ) -> None:
@@ -236,7 +251,7 @@ class _Run:
         self._target = target
         self._now_s = now_s
         self._nonce = remote.system.entropy.nonce()
-        self._policy = Policy(parse_rules((*options.rules, *(("**=ours",) if options.emergency else ()))))
+        self._policy = policy
         name = options.remote_name
         self._filter = checkout.setting("remote", "partialCloneFilter", name) if name else None
         self.change: Change = change_of(
@@ -248,6 +263,17 @@ class _Run:
             promisor_filter=self._filter,
             fetch_missing=self._fetch_missing if self._filter else None,
         )
+
+    def ask_pre_push(self) -> None:
+        """Run the clone's pre-push hook: it may refuse, and Git LFS uploads its content there."""
+        hooks = Hooks(self._checkout)
+        if not self._options.selection.runs_hooks or hooks.find("pre-push") is None:
+            return
+        url, tracking = self._remote.store.display_url, self._tracking()
+        local = self._checkout.head_ref()
+        known = self._checkout.ref(tracking) if tracking is not None else None
+        update = (local, self.change.head, self._target.ref, known or ZERO_OID)
+        hooks.pre_push(self._options.remote_name or url, url, [update])
 
     def _squash_message(self) -> str:
         if self._options.wish.messages:

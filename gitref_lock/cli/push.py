@@ -225,7 +225,8 @@ def _show(run: Run, wanted: PushOptions, report: PushReport) -> None:
         out.say(words.rstrip("\n"))
     if wanted.dry_run:
         out.say(f"would land on {report.branch}:" if not report.snapshot.is_empty else "nothing would land")
-        out.data("\n".join(f"{letter} {path}" for letter, path in report.changes))
+        for letter, path in report.changes:
+            out.data(f"{letter} {path}")
     elif report.landed is None:
         out.say("nothing to commit, and nothing of ours to land")
     else:
@@ -241,7 +242,15 @@ def _tell(run: Run, report: PushReport) -> None:
     if landed.how.value in {"unfenced", "degraded", "emergency"}:
         out.warn(f"this landing was {landed.how.value}: see what that means in 'gitref-lock push --help' and the docs")
     for item in landed.conflicts:
-        out.warn(f"conflict in {item.get('path')}: resolved by '{item.get('strategy')}'")
+        text = f"both sides changed {item.get('path')}: united by '{item.get('strategy')}'"
+        lost = item.get("detail")
+        if lost or item.get("strategy") in {"ours", "theirs"}:
+            out.warn(
+                text
+                + (f"; the pushed side wins at {', '.join(map(str, lost))}" if isinstance(lost, list) and lost else "")
+            )
+        else:
+            out.say(text)
     for oid in landed.rescued:
         out.warn(f"the discarded side is kept on the remote under {run.session.remote.namespace.rescue}: {oid}")
     for oid in landed.dropped:

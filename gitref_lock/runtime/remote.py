@@ -22,12 +22,13 @@ from gitref_lock.core.text import MalformedError
 from gitref_lock.core.ticket import TICKET_FILE, Ticket, decode_ticket
 from gitref_lock.ports import ObjectsGoneError, RefStore, Snapshot, StoredCommit, System
 from gitref_lock.runtime.deadline import Deadline
-from gitref_lock.runtime.retry import reading
+from gitref_lock.runtime.retry import PATIENCE_S, reading
 
 TOOL = f"gitref-lock/{__version__}"
 PROBE_AGE_S = 7 * 86_400
 _DISTRUSTED_AGENTS = ("dulwich", "gitlab", ".gl")
 _LISTINGS = 5
+FIRST_PATIENCE_S = 10.0
 _KEPT_STATES = 2048
 """How many states are remembered: a long wait beside busy landings must not grow without bound."""
 
@@ -75,6 +76,8 @@ class Remote:
     probed: ServerInfo | None = None
     _states: dict[Oid, StoredCommit] = field(default_factory=dict)
     _server: ServerInfo | None = None
+    _believes_records: bool = True
+    _has_answered: bool = False
 
     def look(
         self,
@@ -107,7 +110,10 @@ class Remote:
             self.system,
             lambda: self.store.snapshot(prefixes, timeout_s=deadline.capped(self.call_timeout_s)),
             deadline,
+            # A remote that never answered is more likely misspelled than down for a moment.
+            patience_s=PATIENCE_S if self._has_answered else FIRST_PATIENCE_S,
         )
+        self._has_answered = True
         self.clock = self.clock.with_date(listing.server_date)
         return listing
 
@@ -179,13 +185,13 @@ class Remote:
         state = state_of(name, commits[tip])
         if contradicts(state.record, self.clock):
             self.clock = self.clock.contradicted()
-        if isinstance(state.record, LockRecord) and state.record.server is not None:
+        if self._believes_records and isinstance(state.record, LockRecord) and state.record.server is not None:
             self._server = state.record.server
         return state
 
     def recall(self, state: LockState, clock: ServerClock) -> None:
         """Take over what an earlier process of this machine knew: the server behind a lock, and its clock."""
-        if isinstance(state.record, LockRecord) and state.record.server is not None:
+        if self._believes_records and isinstance(state.record, LockRecord) and state.record.server is not None:
             self._server = state.record.server
         if clock.is_known and not self.clock.is_known:
             self.clock = clock
@@ -245,11 +251,13 @@ class Remote:
                 deadline,
             )
             self._server = self.probed = ServerInfo(found.atomic, found.agent, now_at)
+            self._believes_records = True
         return self._server
 
     def forget_server(self) -> None:
         """Drop what is known of the server: it has just shown something else."""
         self._server = self.probed = None
+        self._believes_records = False
 
     @property
     def lacks_atomic(self) -> bool:

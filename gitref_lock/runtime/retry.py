@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _BASE_S = 0.25
 _CAP_S = 8.0
+PATIENCE_S = 60.0
 
 
 class NotYet(Exception):  # noqa: N818 - no error: the attempt asks for another one
@@ -64,7 +65,7 @@ def _pause(system: System, pace_s: float, deadline: Deadline) -> None:
     system.sleeper.sleep(deadline.capped(pace_s) or 0.0)
 
 
-def reading(system: System, read: Callable[[], T], deadline: Deadline, *, patience_s: float = 60.0) -> T:
+def reading(system: System, read: Callable[[], T], deadline: Deadline, *, patience_s: float = PATIENCE_S) -> T:
     """Call ``read``; on a transient RemoteError try again, for at most ``patience_s`` and within the deadline."""
     attempts = 0
 
