@@ -6,9 +6,12 @@ Every end is certain: landed and shown by the branch, in conflict, withdrawn, or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from gitref_lock.core.names import Oid
+from gitref_lock.core.names import ZERO_OID, Oid
+from gitref_lock.core.objects import GitObject
 from gitref_lock.core.queue import Entry, claim_delay_s, in_service_order, watch_window
 from gitref_lock.core.refs import Applied, At, RefEdit, Role
 from gitref_lock.core.ticket import Kind, Verdict, VerdictKind
@@ -131,9 +134,23 @@ class LandingQueue:
         outcome = swapper.carry(plan, errand.deadline)
         if not isinstance(outcome, Applied):
             errand.give_up_or_repeat(outcome, swapper)
+        if swapper.was_in_doubt:
+            self._repeat_verdicts(edits, objects)
         own = batch.verdict_of(ticket.name)
         assert own is not None
         return self._end(own.verdict, ticket, How.QUEUED, tip)
+
+    def _repeat_verdicts(self, edits: Sequence[RefEdit], objects: Sequence[GitObject]) -> None:
+        """Write the verdicts that a proved landing left out: a server may die between two refs of one swap.
+
+        Without its verdict a change that has landed would be landed again.
+        """
+        remote, limit = self.errand.remote, Deadline.after(self.errand.remote.system, WITHDRAW_BUDGET_S)
+        with suppress(RemoteError):  # the landing stands whatever becomes of its verdicts
+            seen = remote.list([edit.ref for edit in edits], limit).refs
+            left = [edit for edit in edits if edit.new is not None and At(seen.get(edit.ref, ZERO_OID)) == edit.expect]
+            if left:
+                Swapper(remote).carry(Plan(tuple(left), tuple(objects)), limit)
 
     def _land_alone(self, picture: Picture, ticket: LandTicket, found: Found) -> Landed:
         """Land only my own change from the head of the queue: one that others may not land for me."""
