@@ -58,9 +58,12 @@ def parse_duration(value: object) -> float:
 
 def parse_ttl(value: object) -> float:
     """Return the length of a lease in seconds; raise SettingError unless it is from 5 s to 24 h."""
-    seconds = parse_duration(value)
+    try:
+        seconds = parse_duration(value)
+    except SettingError:
+        seconds = 0.0
     if not MIN_TTL_S <= seconds <= MAX_TTL_S:
-        raise SettingError("a duration from 5s to 24h")
+        raise SettingError("a duration from 5s to 24h, such as 90s, 15m or 2h")
     return seconds
 
 
