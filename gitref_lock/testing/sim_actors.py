@@ -178,7 +178,7 @@ class Runner:
             if is_polite:
                 self._release(lease, span)
         except Crashed:
-            span.given_up_s = self.now
+            span.given_up_s = self.now if span.given_up_s is None else span.given_up_s
             raise
 
     def _acquire(
@@ -213,11 +213,31 @@ class Runner:
         else:
             result.result = "acquired"
             self.say(f"acquired {', '.join(locks)}, generation {lease.generation}")
-            span = LeaseSpan(self.name, lease.names, lease.token, self.clock)
-            span.counted_from.append((self.now, lease.sent, timing.usable_s + timing.kill_after_s))
+            span = LeaseSpan(self.name, lease.names, lease.token, self.now, timing.kill_after_s)
             self.network.history.leases.append(span)
+            self._watch(lease, span)
         result.ended_s = self.now
         return lease, span
+
+    def _watch(self, lease: Lease, span: LeaseSpan) -> None:
+        """Start what kills the command when the lease is over by the holder's own count: a process of its own."""
+
+        def body(task: Task) -> None:
+            while span.given_up_s is None and span.noticed_s is None:
+                left_s = lease.left_s()
+                if left_s <= 0:
+                    self._notice(span)
+                    return
+                task.sleep(left_s / self.clock.rate)
+
+        self.network.kernel.spawn(f"{self.name} watchdog", body, stop=self.machine.stop)
+
+    def _notice(self, span: LeaseSpan) -> None:
+        """Write down that the lease is over, and whether the machine has just come back from standing still."""
+        if span.noticed_s is None:
+            span.noticed_s = self.now
+            stood = [begin for begin, end in self.network.history.paused.get(self.name, ()) if end == self.now]
+            span.stopped_from_s = min(stood, default=None)
 
     def _work(self, lease: Lease, span: LeaseSpan, work_s: float) -> None:
         """Work until it is done or the lease is lost; a lost lease's command needs a little to die."""
@@ -228,25 +248,23 @@ class Runner:
                 sleeper.sleep(min(lease.timing.renew_interval_s, done_s - self.now))
                 lease.check()
                 if self.now < done_s:
-                    self._renew(lease, span)
+                    self._renew(lease)
         except LeaseLostError as error:
             self.say(f"lost its lease: {error}")
-            span.given_up_s = self.now + lease.timing.kill_after_s
+            self._notice(span)
         except GitrefLockError as error:
             self.say(f"cannot renew: {error}")
             span.given_up_s = self.now
 
-    def _renew(self, lease: Lease, span: LeaseSpan) -> None:
+    def _renew(self, lease: Lease) -> None:
         try:
             lease.renew(Deadline(self.clock))
         except (RemoteError, OutcomeUnknownError) as error:
             self.say(f"renewal failed: {error}")
-            return
-        span.counted_from.append((self.now, lease.sent, lease.timing.usable_s + lease.timing.kill_after_s))
 
     def _release(self, lease: Lease, span: LeaseSpan) -> None:
         """Let what still runs end, then free the locks."""
-        span.given_up_s = self.now if span.given_up_s is None else span.given_up_s
+        span.given_up_s = span.given_up_s or (self.now if span.noticed_s is None else span.end_s())
         lease.remote.system.sleeper.sleep(max(0.0, span.given_up_s - self.now))
         try:
             failure = lease.release(Deadline.after(lease.remote.system, _RELEASE_S))

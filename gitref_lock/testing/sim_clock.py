@@ -1,7 +1,6 @@
 """The clocks of simulated machines: skewed, drifting, stepping, and stopping in suspend as Linux's do.
 
-A clock is a list of straight pieces over true time, kept whole: oracles ask it afterwards when an amount of time had
-passed on it.
+A clock is a list of straight pieces over true time.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from gitref_lock.core.clocks import ClockReading
 from gitref_lock.core.names import Nonce
 from gitref_lock.ports import System
 from gitref_lock.testing.sim_kernel import Kernel, Task
@@ -46,21 +44,6 @@ class Curve:
         last = self.pieces[-1]
         begin = max(true_s, last.from_s)
         self.pieces.append(Piece(begin, last.at(begin) + step_s, last.rate if rate is None else rate))
-
-    def first_at_least(self, value_s: float, from_s: float) -> float:
-        """Return the first true time from ``from_s`` on at which the clock shows ``value_s`` or more; inf for never."""
-        ends = [piece.from_s for piece in self.pieces[1:]] + [float("inf")]
-        for piece, end in zip(self.pieces, ends, strict=True):
-            if end <= from_s:
-                continue
-            begin = max(piece.from_s, from_s)
-            if piece.at(begin) >= value_s:
-                return begin
-            if piece.rate > 0:
-                hit = piece.from_s + (value_s - piece.value_s) / piece.rate
-                if hit < end:
-                    return hit
-        return float("inf")
 
 
 class SimClock:
@@ -99,14 +82,6 @@ class SimClock:
     def jump(self, step_s: float) -> None:
         """Step the wall clock."""
         self.unix.change(self.kernel.now, step_s=step_s)
-
-    def when_holder_counts(self, start: ClockReading, elapsed_s: float, from_s: float) -> float:
-        """Return the first true time from ``from_s`` on at which any clock shows ``elapsed_s`` since ``start``."""
-        return min(
-            self.mono.first_at_least(start.monotonic_s + elapsed_s, from_s),
-            self.boot.first_at_least(start.boottime_s + elapsed_s, from_s),
-            self.unix.first_at_least(start.wall_s + elapsed_s, from_s),
-        )
 
 
 class SimEntropy:

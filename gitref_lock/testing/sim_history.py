@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from gitref_lock.core.clocks import ClockReading
 from gitref_lock.core.history import Ring
 from gitref_lock.core.machine import HISTORY_FILE, LOCK_FILE, LockState
 from gitref_lock.core.names import LockName, Namespace, Nonce, Oid, RefName
@@ -14,7 +13,9 @@ from gitref_lock.core.record import decode_record
 from gitref_lock.core.text import MalformedError
 from gitref_lock.core.ticket import TICKET_FILE, Ticket, decode_ticket
 from gitref_lock.testing.memory_server import parents_of
-from gitref_lock.testing.sim_clock import SimClock
+
+_BRANCH = RefName("refs/heads/main")
+_LOCK = LockName("main")
 
 HUMAN = "human"
 REWIND = "rewind"
@@ -34,7 +35,11 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Refs that moved in one instant. ``kind`` is a swap of a runner, or what somebody did without the lock."""
+    """Refs that moved in one instant. ``kind`` is a swap of a runner, or what somebody did without the lock.
+
+    ``partial`` says why only a part of a swap was applied, where the server is to blame: ``hole`` (an object or ref
+    that it does not show to this push), or ``crash`` (it died between two refs).
+    """
 
     at_s: float
     actor: str
@@ -42,6 +47,7 @@ class Applied:
     moves: tuple[Move, ...]
     request: int = 0
     copy: int = 0
+    partial: str = ""
 
     def move_of(self, ref: str) -> Move | None:
         """Return how one ref moved."""
@@ -50,34 +56,32 @@ class Applied:
 
 @dataclass(slots=True)
 class LeaseSpan:
-    """One lease as its holder believes in it.
+    """One lease as its holder lives with it, in true time.
 
-    ``counted_from`` holds for each confirmed write: since when (true time) it was known, the clocks before its first
-    sending, and the seconds that may pass on them until the wrapped command is surely dead. ``given_up_s`` is the true
-    time at which the holder stopped for another reason, ``released_s`` when it was told that its locks are free.
+    ``begin_s`` is when the holder learned of it. ``noticed_s`` is when its watchdog saw, by the product's own count,
+    that it is over; the command needs ``kill_after_s`` to die. ``given_up_s`` is when the holder stopped for another
+    reason, ``released_s`` when it was told that its locks are free, ``stopped_from_s`` since when its machine had stood
+    still until the watchdog noticed: nothing ran from then on.
     """
 
     runner: str
     locks: tuple[LockName, ...]
     token: Nonce
-    clock: SimClock
-    counted_from: list[tuple[float, ClockReading, float]] = field(default_factory=list)
+    begin_s: float
+    kill_after_s: float
+    noticed_s: float | None = None
     given_up_s: float | None = None
     released_s: float | None = None
-
-    @property
-    def begin_s(self) -> float:
-        """When the holder learned of its lease."""
-        return self.counted_from[0][0]
+    stopped_from_s: float | None = None
 
     def end_s(self) -> float:
-        """Return the true time at which the holder's command is surely over."""
-        end = self.begin_s
-        for known_s, start, seconds in self.counted_from:
-            if known_s > end and known_s > self.begin_s:
-                break
-            end = max(end, self.clock.when_holder_counts(start, seconds, known_s))
-        return end if self.given_up_s is None else min(end, max(self.given_up_s, self.begin_s))
+        """Return when nothing of the holder ran any more; infinite while it runs."""
+        end = float("inf")
+        if self.noticed_s is not None:
+            end = self.noticed_s + self.kill_after_s if self.stopped_from_s is None else self.stopped_from_s
+        if self.given_up_s is not None:
+            end = min(end, self.given_up_s)
+        return max(end, self.begin_s)
 
 
 @dataclass(slots=True)
@@ -113,8 +117,8 @@ class AcquireResult:
 class History:
     """The whole record of a run.
 
-    ``is_fenced``: the server applies all or none. ``is_within_bounds``: clocks keep to what leases rest on. ``is_calm``:
-    no faults at all. ``rank_slack_s`` is by how much the clocks behind two tickets' ranks may differ.
+    ``is_fenced``: the server applies all or none. ``is_within_bounds``: clocks keep to what leases rest on.
+    ``is_calm``: no faults at all. ``rank_slack_s`` is by how much the clocks behind two tickets' ranks may differ.
     """
 
     applied: list[Applied] = field(default_factory=list)
@@ -127,8 +131,8 @@ class History:
     trace: list[str] = field(default_factory=list)
     archive: dict[Oid, GitObject] = field(default_factory=dict)
     unfinished: list[str] = field(default_factory=list)
-    branch: RefName = RefName("refs/heads/main")
-    lock: LockName = LockName("main")
+    branch: RefName = _BRANCH
+    lock: LockName = _LOCK
     is_fenced: bool = True
     is_within_bounds: bool = True
     is_calm: bool = False
@@ -147,6 +151,20 @@ class History:
             for move in event.moves:
                 if move.ref == ref:
                     yield event, move
+
+    def branch_at(self, event: Applied) -> Oid | None:
+        """Return where the branch was once ``event`` had happened."""
+        tip: Oid | None = None
+        for other in self.applied:
+            move = other.move_of(self.branch)
+            tip = move.after if move is not None else tip
+            if other is event:
+                break
+        return tip
+
+    def has(self, kind: str) -> bool:
+        """Tell whether anything of this kind happened."""
+        return any(event.kind == kind for event in self.applied)
 
     def refs(self, prefix: str) -> list[RefName]:
         """Return every ref under ``prefix`` that ever moved."""

@@ -76,7 +76,7 @@ def launch(world: World, runner: Runner, jobs: list[tuple[float, Job]], at_s: fl
             world.kernel.after(world.network.dice.uniform(0.5, 20.0), begin)
 
     def begin() -> None:
-        task = Task(world.kernel, runner.name, body, on_end=on_end)
+        task = Task(world.kernel, runner.name, body, on_end=on_end, stop=runner.machine.stop)
         world.tasks.append(task)
         task.start()
 

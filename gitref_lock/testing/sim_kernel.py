@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from greenlet import getcurrent, greenlet
+from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]  # it ships no types
 
 _T = TypeVar("_T")
 
@@ -23,13 +23,19 @@ class TimedOut(Exception):  # noqa: N818 - a wait that ended, not a failure
     """A wait ended before what it waited for came."""
 
 
+@dataclass(slots=True)
+class Stop:
+    """Until when (true time) a machine's processes stand still: stopped, or asleep with the machine."""
+
+    until_s: float = 0.0
+
+
 class Kernel:
     """True time in seconds and what happens next."""
 
     def __init__(self) -> None:
         """Begin at 0."""
         self.now = 0.0
-        self.tasks: list[Task] = []
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
 
@@ -42,11 +48,10 @@ class Kernel:
         """Call ``action`` in ``seconds``."""
         self.at(self.now + seconds, action)
 
-    def spawn(self, name: str, body: Callable[[Task], None], *, at_s: float = 0.0) -> Task:
-        """Start a task whose body runs in a greenlet of its own."""
-        task = Task(self, name, body)
-        self.tasks.append(task)
-        self.at(at_s, task.start)
+    def spawn(self, name: str, body: Callable[[Task], None], *, stop: Stop | None = None) -> Task:
+        """Start a task whose body runs in a greenlet of its own, at once."""
+        task = Task(self, name, body, stop=stop or Stop())
+        self.at(self.now, task.start)
         return task
 
     def run(self, until_s: float, *, is_done: Callable[[], bool] = lambda: False) -> None:
@@ -89,14 +94,14 @@ class Reply(Generic[_T]):
 
 @dataclass(slots=True)
 class Task:
-    """One simulated process. ``paused_until`` stops it (SIGSTOP, a sleeping machine) without ending it."""
+    """One simulated process; ``stop`` is shared with the other processes of its machine."""
 
     kernel: Kernel
     name: str
     body: Callable[[Task], None]
     is_dead: bool = False
     is_over: bool = False
-    paused_until: float = 0.0
+    stop: Stop = field(default_factory=Stop)
     failure: BaseException | None = None
     on_end: Callable[[Task], None] | None = None
     _green: greenlet | None = None
@@ -149,7 +154,7 @@ class Task:
 
     def pause(self, seconds: float) -> None:
         """Stop here for ``seconds`` of true time."""
-        self.paused_until = max(self.paused_until, self.kernel.now + seconds)
+        self.stop.until_s = max(self.stop.until_s, self.kernel.now + seconds)
         self.sleep(seconds)
 
     def wait(self, reply: Reply[_T], timeout_s: float) -> _T:
@@ -175,8 +180,8 @@ class Task:
     def _wake_from(self, nap: int) -> None:
         if self._asleep != nap:
             return
-        if self.kernel.now < self.paused_until:
-            self.kernel.at(self.paused_until, lambda: self._wake_from(nap))
+        if self.kernel.now < self.stop.until_s:
+            self.kernel.at(self.stop.until_s, lambda: self._wake_from(nap))
             return
         self._asleep = None
         assert self._green is not None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from gitref_lock.testing.sim_clock import SimClock
 from gitref_lock.testing.sim_faults import Faults, Partition
 from gitref_lock.testing.sim_history import History
-from gitref_lock.testing.sim_kernel import Kernel, Task
+from gitref_lock.testing.sim_kernel import Kernel, Stop, Task
 from gitref_lock.testing.simserver import SimServer
 
 
@@ -20,10 +20,11 @@ from gitref_lock.testing.simserver import SimServer
 class Fate:
     """What happens to one request; durations in seconds of true time.
 
-    ``crash`` is ``before`` (nothing is sent), ``sent`` or ``after`` (the reply has come); ``late_s`` makes the only copy
-    arrive that much later, with its client seeing a failure at once or at its timeout (``is_quiet``); ``again_s`` sends
-    a second copy (``is_second_heard``: only its reply comes back, as when a proxy sends again); ``torn_s`` reads the listing's last names that much later than its first; ``lag_s`` answers from a
-    replica that is behind.
+    ``crash`` is ``before`` (nothing is sent), ``sent`` or ``after`` (the reply has come). ``late_s`` makes the only
+    copy arrive that much later, with its client seeing a failure at once, or at its timeout (``is_quiet``). ``again_s``
+    sends a second copy; with ``is_second_heard`` only the reply to that one comes back, as when a proxy sends again.
+    ``torn_s`` reads the last names of a listing that much later than the first ones; ``lag_s`` answers from a replica
+    that is behind.
     """
 
     out_s: float = 0.05
@@ -54,6 +55,7 @@ class Machine:
     name: str
     clock: SimClock
     task: Task | None = None
+    stop: Stop = field(default_factory=Stop)
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dulwich.objects import ObjectID, ShaFile
@@ -28,7 +29,8 @@ MAX_DRIFT = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a run is made of. What is None is drawn from the seed; ``is_quiet`` leaves people and administrators out."""
+    """What a run is made of. What is None is drawn from the seed; ``is_quiet`` leaves people and administrators out;
+    ``tune`` changes the world before anything happens in it."""
 
     seed: int
     runners: int | None = None
@@ -38,6 +40,7 @@ class Setting:
     safety_s: float = 240.0
     liveness_s: float = 1200.0
     script: Script | None = None
+    tune: Callable[[World], None] | None = None
 
 
 @dataclass(slots=True)
@@ -85,18 +88,29 @@ def build(setting: Setting) -> World:
         runners.append(Runner(name, network, Machine(name, clock), entropy, store, first[0].oid))
     world = World(setting, kernel, history, network, runners)
     skews = [runner.clock.wall() - EPOCH_S for runner in runners]
-    history.rank_slack_s = 61.0 if server.clock is not None else max(skews) - min(skews) + 5.0
+    history.rank_slack_s = _rank_slack_s(server, skews, setting.safety_s + setting.liveness_s)
     world.facts += [f"{count} runners" if setting.runners is None else f"{setting.runners} runners"]
     world.facts += [f"agent={server.agent or 'none'}", f"atomic={server.atomic}", f"holes={server.holes}"]
+    if server.lies or server.dies:
+        world.facts.append(f"server: lies={server.lies:g} dies={server.dies:g}")
     world.facts += [f"dates={server.clock is not None}", f"faults: {faults.describe()}"]
     history.is_fenced = server.atomic
-    if not setting.is_quiet:
+    if not (setting.is_quiet or (faults.is_calm and dice.random() < 0.5)):
         _disturb(world, random.Random(f"{setting.seed}/people"))
-    history.is_calm = faults.is_calm and not network.partitions and len(world.facts) == _QUIET_FACTS
+    if setting.tune is not None:
+        setting.tune(world)
+    history.is_calm = len(world.facts) == _QUIET_FACTS and faults.is_calm
     return world
 
 
 _QUIET_FACTS = 6
+
+
+def _rank_slack_s(server: SimServer, skews: list[float], longest_s: float) -> float:
+    """Return by how much the clocks behind two tickets' ranks may differ."""
+    if server.clock is None:
+        return max(skews) - min(skews) + 2 * MAX_DRIFT * longest_s
+    return 2.0 if server.apart_s == 0 else 61.0
 
 
 def _server(kernel: Kernel, history: History, dice: random.Random) -> SimServer:
@@ -108,7 +122,7 @@ def _server(kernel: Kernel, history: History, dice: random.Random) -> SimServer:
         return EPOCH_S + kernel.now * (1 + drift) + ends.uniform(-apart, apart)
 
     has_dates = dice.random() < 0.6
-    return SimServer(
+    server = SimServer(
         kernel,
         history,
         atomic=dice.random() < 0.92,
@@ -116,6 +130,11 @@ def _server(kernel: Kernel, history: History, dice: random.Random) -> SimServer:
         holes=dice.random() < 0.7,
         clock=clock if has_dates else None,
     )
+    server.apart_s = apart
+    server.dice = random.Random(dice.random())
+    if server.agent != "git/2.39.5" and dice.random() < 0.5:
+        server.lies = 0.05
+    return server
 
 
 def _disturb(world: World, dice: random.Random) -> None:
@@ -151,8 +170,8 @@ def _disturb(world: World, dice: random.Random) -> None:
     for at_s in often(0.3, 3, "an operator breaks the lock"):
         kernel.at(at_s, lambda: _operator(world))
     for at_s in often(0.04, 1, "an old mirror is pushed back"):
-        kernel.at(at_s * dice.random(), lambda: server.remember_mirror())
-        kernel.at(at_s, lambda: server.push_mirror())
+        kernel.at(at_s * dice.random(), server.remember_mirror)
+        kernel.at(at_s, server.push_mirror)
     for at_s in often(0.3, 3, "a partition begins"):
         runner = dice.choice(world.runners).name
         outbound, inbound = dice.choice(((True, True), (True, False), (False, True)))
@@ -172,4 +191,4 @@ def _operator(world: World) -> None:
         SimObjectStore(shared),
         world.runners[0].base,
     )
-    world.tasks.append(world.kernel.spawn(name, lambda task: operator.break_lock(task), at_s=world.kernel.now))
+    world.tasks.append(world.kernel.spawn(name, operator.break_lock))

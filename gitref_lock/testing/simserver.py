@@ -6,6 +6,7 @@ replica that lags behind.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from dulwich.objects import ObjectID, ShaFile
 
 from gitref_lock.core.names import ZERO_OID, Oid, RefName
 from gitref_lock.core.objects import GitObject, ObjectKind
+from gitref_lock.remotes.streams import LinkError
 from gitref_lock.remotes.wire import Report
 from gitref_lock.testing.memory_server import Command, MemoryServer
 from gitref_lock.testing.sim_history import MIRROR, SWAP, Applied, History, Move
@@ -21,6 +23,7 @@ from gitref_lock.testing.sim_kernel import Kernel
 
 _T = TypeVar("_T")
 
+_HOLES = ("missing necessary objects", "deny updating a hidden ref")
 _NUMBERS = {ObjectKind.COMMIT: 1, ObjectKind.TREE: 2, ObjectKind.BLOB: 3, ObjectKind.TAG: 4}
 
 
@@ -62,7 +65,12 @@ class SimObjectStore(MemoryObjectStore):
 
 
 class SimServer(MemoryServer):
-    """The memory server with a record of every ref that moved, and old listings as a lagging replica would give."""
+    """The memory server with a record of every ref that moved, and faults of its own.
+
+    ``lies`` is the share of pushes that are reported ok without being done (seen of servers that cache packed refs),
+    ``dies`` the share of swaps of several refs in whose middle the server dies: the first refs have moved, in the order
+    sent, and no reply comes.
+    """
 
     def __init__(self, kernel: Kernel, history: History, **options: object) -> None:
         """Begin empty; ``options`` are the memory server's."""
@@ -72,7 +80,12 @@ class SimServer(MemoryServer):
         self.sender = ("", 0, 0)
         self.past: list[tuple[float, dict[RefName, Oid]]] = []
         self.keeps_past = False
+        self.apart_s = 0.0
+        self.lies = 0.0
+        self.dies = 0.0
+        self.dice = random.Random(0)
         self._mirror: dict[RefName, Oid] = {}
+        self._turned_away: set[int] = set()
 
     def put(self, objects: Iterable[GitObject]) -> None:
         """Store objects, and keep them for the record even when they are collected here."""
@@ -82,26 +95,47 @@ class SimServer(MemoryServer):
 
     def push(self, commands: Sequence[Command], objects: Sequence[GitObject], *, atomic: bool) -> Report:
         """Apply a push and record what it moved."""
+        runner, request, copy = self.sender
+        if request in self._turned_away:
+            return Report("ok", {cmd.ref: "pre-receive hook declined" for cmd in commands})
+        if self.dice.random() < self.lies:
+            self.history.note(self.kernel.now, f"{runner} #{request}.{copy} is told ok, and nothing is done")
+            return Report("ok", {cmd.ref: None for cmd in commands})
+        cut = commands
+        if len(commands) > 1 and self.dice.random() < self.dies and self._would_apply(commands, objects):
+            cut = commands[: self.dice.randrange(1, len(commands))]
         before = {cmd.ref: self.refs.get(cmd.ref) for cmd in commands}
-        report = super().push(commands, objects, atomic=atomic)
+        report = super().push(cut, objects, atomic=atomic)
+        if any(status == "pre-receive hook declined" for status in report.statuses.values()):
+            self._turned_away.add(request)  # nobody sends again what was refused for good
         moves = tuple(
             Move(cmd.ref, before[cmd.ref], None if cmd.new == ZERO_OID else cmd.new)
-            for cmd in commands
+            for cmd in cut
             if report.statuses.get(cmd.ref, "absent") is None
         )
-        runner, request, copy = self.sender
         if moves:
-            self.record(Applied(self.kernel.now, runner, SWAP, moves, request, copy))
+            partial = "crash" if len(cut) < len(commands) else ""
+            if any(status in _HOLES for status in report.statuses.values()):
+                partial = "hole"
+            self.record(Applied(self.kernel.now, runner, SWAP, moves, request, copy, partial))
         else:
             words = next(iter(report.statuses.values()))
             self.history.note(self.kernel.now, f"{runner} #{request}.{copy} refused: {words}")
+        if len(cut) < len(commands):
+            raise LinkError("unreachable", "the server died")
         return report
+
+    def _would_apply(self, commands: Sequence[Command], objects: Sequence[GitObject]) -> bool:
+        """Tell whether a push would be granted whole, by trying it on a copy of the refs."""
+        self.put(objects)
+        return self._conflict(commands) is None and not self._checks(commands, []) and self.busy_pushes == 0
 
     def record(self, event: Applied) -> None:
         """Keep an event and, where old listings are served, the refs before now."""
         self.history.applied.append(event)
         what = ", ".join(f"{move.ref.removeprefix('refs/')}:{(move.after or 'gone')[:7]}" for move in event.moves)
         name = f"{event.actor} #{event.request}.{event.copy}" if event.kind == SWAP else event.actor
+        what += f" (in part: {event.partial})" if event.partial else ""
         self.history.note(event.at_s, f"{name} {event.kind} {what}")
         if self.keeps_past:
             self.past.append((self.kernel.now, dict(self.refs)))

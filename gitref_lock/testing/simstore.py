@@ -1,4 +1,4 @@
-"""A remote in virtual time: every request travels, may be lost, come twice, come late, or come after its client died."""
+"""A remote in virtual time: a request travels, may be lost, come twice, come late, or after its client has died."""
 
 from __future__ import annotations
 

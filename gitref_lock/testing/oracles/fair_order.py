@@ -10,7 +10,7 @@ from gitref_lock.core.queue import overtaking_bound_s
 from gitref_lock.core.record import Event, LockRecord
 from gitref_lock.core.ticket import Kind, Ticket
 from gitref_lock.core.timing import QueueTiming
-from gitref_lock.testing.sim_history import SWAP, Applied, History
+from gitref_lock.testing.sim_history import SWAP, AcquireResult, Applied, History, PushResult
 
 SLACK_S = 2.0
 """A ticket counts as written a little before it is seen: the time of a look and a write."""
@@ -52,8 +52,8 @@ def _passed(
     came_s, priority = (served[0][0], served[0][1].priority) if served else _began(history, event)
     found = []
     for ref, (written_s, ticket) in after.items():
-        if ref not in before or ticket.kind is not kind or ticket.holder.id == event.actor:
-            continue
+        if ref not in before or ticket.kind is not kind or ticket.holder.id == event.actor or len(ticket.locks) > 1:
+            continue  # a waiter for several locks is passed over while another of them is busy
         gap = priority - ticket.priority
         bound_s = overtaking_bound_s(gap, QueueTiming().head_start_s) + history.rank_slack_s + SLACK_S
         if came_s > written_s + bound_s:
@@ -79,9 +79,7 @@ def _served(history: History, event: Applied) -> Kind | None:
 
 def _began(history: History, event: Applied) -> tuple[float, int]:
     """Return when the actor began what this event served, for one that never wrote a ticket."""
-    begins = [
-        (one.began_s, one.priority)
-        for one in (*history.pushes, *history.acquires)
-        if one.runner == event.actor and one.began_s <= event.at_s
-    ]
-    return max(begins)
+    results: list[PushResult | AcquireResult] = [*history.pushes, *history.acquires]
+    return max(
+        (one.began_s, one.priority) for one in results if one.runner == event.actor and one.began_s <= event.at_s
+    )

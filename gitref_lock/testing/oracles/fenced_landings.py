@@ -1,6 +1,6 @@
 """Every landing moves branch and lock in one instant, and the lock was free, the lander's own, or expired.
 
-Expired means that its holder was not alive any more in true time (docs/protocol.md, section 0).
+What a server applies in part by its own fault is exempt: the runner is told "unknown" then. Expired means that its holder was not alive any more in true time (docs/protocol.md, section 0).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def violations(history: History) -> list[str]:
         return []
     found = []
     for event, move in history.moves(history.branch):
-        if event.kind == SWAP:
+        if event.kind == SWAP and not event.partial:
             why = _fault(history, event, move)
             if why:
                 found.append(f"landing by {event.actor} at {event.at_s:.3f} s: {why}")
@@ -42,5 +42,5 @@ def _fault(history: History, event: Applied, move: Move) -> str:
     if after.event is Event.LAND_EXPIRED:
         alive = live_at(history.leases, before.lease, event.at_s) if history.is_within_bounds else None
         return "" if alive is None else f"{alive.runner} was alive until {alive.end_s():.3f} s"
-    owner = before.holder.id if before.holder is not None else ""
+    owner = before.holder.host if before.holder is not None else ""
     return "" if owner == event.actor else f"the lock was {owner}'s"

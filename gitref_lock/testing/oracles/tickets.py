@@ -44,10 +44,10 @@ def _fault(history: History, event: Applied, move: Move, *, was_there: bool) -> 
 def _unproved(history: History, event: Applied, ticket: Ticket) -> str:
     """Tell whether the branch holds, in the instant of the verdict, what the verdict names."""
     assert ticket.verdict is not None
-    if not ticket.verdict.commits:
+    if not ticket.verdict.commits or event.partial == "hole":
         return ""
-    tip = event.move_of(history.branch)
-    if tip is None or tip.after is None or not history.is_ancestor(ticket.verdict.commits[-1], tip.after):
+    tip = history.branch_at(event)
+    if tip is None or not history.is_ancestor(ticket.verdict.commits[-1], tip):
         return "its verdict names commits that the branch does not hold"
     return ""
 
