@@ -119,7 +119,7 @@ class Change:
             objects = objects_for(self.store, self.ours.commits, present, is_partial=self.promisor_filter is not None)
             return Prepared(tip, self.head, self.ours.commits, objects)
         replayed = self._replay(tip)
-        if not replayed.commits and replayed.resolutions:
+        if not replayed.commits and any(map(_discards_ours, replayed.resolutions)):
             raise NothingSurvivesError(
                 "nothing-survives",
                 "the conflict policy discarded the whole change; nothing was landed",
@@ -244,7 +244,7 @@ class Change:
 
     def _rescued(self, replayed: Replayed, tip: Oid) -> tuple[Oid, ...]:
         """Return what keeps our originals reachable when the policy took the other side anywhere."""
-        if not any(item.result == item.theirs and item.ours != item.result for item in replayed.resolutions):
+        if not any(map(_discards_ours, replayed.resolutions)):
             return ()
         base = self.ours.base
         if base is None or is_reachable(self.store, base, tip, self.shallow) is True:
@@ -289,3 +289,8 @@ class Change:
 
 def _likeness(commit: Commit) -> tuple[bytes, int, int, bytes]:
     return (commit.author, commit.author_time, commit.author_timezone, commit.message)
+
+
+def _discards_ours(item: Resolution) -> bool:
+    """Tell whether the policy took the other side whole. A union that equals theirs holds our change already."""
+    return item.strategy.partition(":")[0] == "theirs" and item.ours != item.result

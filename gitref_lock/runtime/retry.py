@@ -66,20 +66,30 @@ def _pause(system: System, pace_s: float, deadline: Deadline) -> None:
 
 
 def reading(system: System, read: Callable[[], T], deadline: Deadline, *, patience_s: float = PATIENCE_S) -> T:
-    """Call ``read``; on a transient RemoteError try again, for at most ``patience_s`` and within the deadline."""
-    attempts = 0
+    """Call ``read``; on a transient RemoteError try again, for ``patience_s`` from then on and within the deadline.
+
+    The patience counts from the first failure: a process that was stopped for a minute inside one read tries again.
+    """
+    failed = 0
 
     def once() -> T:
-        nonlocal attempts
+        nonlocal failed
         try:
             return read()
         except RemoteError as error:
             if not error.transient:
                 raise
-            attempts += 1
-            raise NotYet(error.retry_after_s or backoff_s(system, attempts)) from error
+            failed += 1
+            raise NotYet(error.retry_after_s or backoff_s(system, failed)) from error
 
     try:
-        return poll(system, once, deadline.earlier(Deadline.after(system, patience_s)))
+        return once()
+    except NotYet as first:
+        if deadline.is_over:
+            raise (first.__cause__ or first) from None
+        patience = deadline.earlier(Deadline.after(system, patience_s))
+        _pause(system, first.pace_s, patience)
+    try:
+        return poll(system, once, patience)
     except NotYet as last:
         raise (last.__cause__ or last) from None
