@@ -129,27 +129,20 @@ def push(
     PATH is a git pathspec. Without PATH and -A: what is staged, or else every change of a tracked file. Exit 0 means
     that the change is in the remote branch (or that there was nothing to commit); any other code but 9 that it is not.
     """
-    from gitref_lock.cli.waiting import WaitDisplay
-    from gitref_lock.config import parse_duration, parse_priority
     from gitref_lock.landing.commit import CommitWish
     from gitref_lock.landing.workspace import Selection
-    from gitref_lock.pushing import PushOptions, opened
-    from gitref_lock.pushing import push as land
+    from gitref_lock.pushing import PushOptions
 
     if emergency is not None and not emergency.strip():
         raise UsageError("--emergency needs a reason")
     who = run.holder(holder, workflow)
-    rule = run.settings.rule_for(who.workflow)
-    wished_wait = checked("--wait", wait, parse_duration)
-    wait_s = next((item for item in (wished_wait, rule.wait_s, run.settings.wait_s) if item is not None), None)
-    wished_priority = checked("--priority", priority, parse_priority)
-    texts = tuple(message or ())
+    wait_s, points = _waiting(run, who, wait, priority)
     wanted = PushOptions(
         holder=who,
         selection=Selection(
             tuple(path.encode("utf-8", "surrogateescape") for path in paths or ()), take_all, allow_empty, not no_verify
         ),
-        wish=CommitWish((*texts, *_from_file(message_file)), author, signoff, tuple(trailer or ())),
+        wish=CommitWish((*(message or ()), *_from_file(message_file)), author, signoff, tuple(trailer or ())),
         branch=branch,
         ci_branch=run.ci.branch,
         remote_name=run.session.spec.name,
@@ -157,7 +150,7 @@ def push(
         tags=tuple(tag or ()),
         tag_message=tag_message,
         wait_s=0.0 if nonblock else wait_s,
-        priority=run.settings.priority_for(who.workflow) if wished_priority is None else wished_priority,
+        priority=points,
         require_fence=require_fence,
         may_degrade=not no_degrade,
         combine=not no_combine,
@@ -166,13 +159,31 @@ def push(
         emergency=emergency or "",
         dry_run=dry_run,
     )
-    held = _lease_of(run, who, branch or run.default_branch(), lease)
+    _carry_out(run, wanted, _lease_of(run, who, branch or run.default_branch(), lease))
+
+
+def _carry_out(run: Run, wanted: PushOptions, held: Lease | None) -> None:
+    """Push, keep the lease file true, and say what was done."""
+    from gitref_lock.cli.waiting import WaitDisplay
+    from gitref_lock.pushing import opened
+    from gitref_lock.pushing import push as land
+
     display = WaitDisplay(run.out, run.system.clock)
     with opened(run.around.folder, run.environ) as checkout:
         report = land(run.session.remote, checkout, wanted, run.deadline, listener=display, lease=held)
     if held is not None and report.landed is not None:
         _store(run, held)
     _show(run, wanted, report)
+
+
+def _waiting(run: Run, who: Holder, wait: str | None, priority: int | None) -> tuple[float | None, int]:
+    """Return how long to wait and with which priority: flag or variable, the workflow's rule, the file, the default."""
+    from gitref_lock.config import parse_duration, parse_priority
+
+    rule, wished = run.settings.rule_for(who.workflow), checked("--wait", wait, parse_duration)
+    wait_s = next((item for item in (wished, rule.wait_s, run.settings.wait_s) if item is not None), None)
+    points = checked("--priority", priority, parse_priority)
+    return wait_s, run.settings.priority_for(who.workflow) if points is None else points
 
 
 def _lease_of(run: Run, who: Holder, branch: str | None, token: str | None) -> Lease | None:

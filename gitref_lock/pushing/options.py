@@ -1,0 +1,38 @@
+"""What the user asks of a push."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gitref_lock.core.record import Holder
+from gitref_lock.core.timing import QueueTiming
+from gitref_lock.landing.commit import CommitWish
+from gitref_lock.landing.workspace import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class PushOptions:
+    """What the user asks of a push. ``branch`` None means the checked-out one; ``rules`` are ``GLOB=STRATEGY`` texts.
+
+    ``ci_branch`` is what the CI's variables name, for a detached HEAD.
+    """
+
+    holder: Holder
+    selection: Selection = field(default_factory=Selection)
+    wish: CommitWish = field(default_factory=lambda: CommitWish(()))
+    branch: str | None = None
+    ci_branch: str | None = None
+    remote_name: str | None = None
+    rules: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    tag_message: str | None = None
+    wait_s: float | None = None
+    priority: int = 0
+    require_fence: bool = False
+    may_degrade: bool = True
+    combine: bool = True
+    squash: bool = False
+    keep: bool = False
+    emergency: str = ""
+    dry_run: bool = False
+    queue: QueueTiming = field(default_factory=QueueTiming)

@@ -1,0 +1,148 @@
+"""The push itself: from the clone as it is to a landing that is proved, or to an error that says why not."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitref_lock.core.names import InvalidNameError, LockName, branch_ref, lock_name
+from gitref_lock.errors import ConfigurationError, ConflictError, GitrefLockError, PolicyError, UsageError
+from gitref_lock.landing.change import NothingSurvivesError
+from gitref_lock.landing.checkout import Checkout
+from gitref_lock.landing.errors import HookError, LandingError, PathspecError
+from gitref_lock.landing.merge.policy import Policy, parse_rules
+from gitref_lock.landing.merge.policy import PolicyError as BadPolicyError
+from gitref_lock.landing.replay import MergeOnMovedTipError, ReplayConflictError
+from gitref_lock.landing.trees import PathChange
+from gitref_lock.landing.workspace import Snapshot, take_snapshot
+from gitref_lock.pushing.clone import ClonePush
+from gitref_lock.pushing.options import PushOptions
+from gitref_lock.pushing.report import PushReport
+from gitref_lock.runtime.combine import conflict_json
+from gitref_lock.runtime.deadline import Deadline
+from gitref_lock.runtime.landing_plan import Target
+from gitref_lock.runtime.push import Pusher
+from gitref_lock.runtime.recovery import resume
+from gitref_lock.runtime.waiting import Listener, no_listener
+
+if TYPE_CHECKING:
+    from gitref_lock.runtime.lease import Lease
+    from gitref_lock.runtime.remote import Remote
+
+
+_WRONG_WORDS = frozenset({"empty-message", "bad-trailer", "bad-author"})
+_MEANING: tuple[tuple[type[LandingError], type[GitrefLockError]], ...] = (
+    (PathspecError, UsageError),
+    (HookError, PolicyError),
+    (ReplayConflictError, ConflictError),
+    (MergeOnMovedTipError, ConflictError),
+    (NothingSurvivesError, ConflictError),
+    (LandingError, ConfigurationError),
+)
+
+
+@contextmanager
+def opened(folder: Path, environ: Mapping[str, str]) -> Iterator[Checkout]:
+    """Open the clone that contains ``folder``; what stands in the way is raised as a GitrefLockError."""
+    try:
+        with Checkout.open(folder, environ) as checkout:
+            yield checkout
+    except LandingError as error:
+        raise translated(error) from error
+
+
+def translated(error: LandingError) -> GitrefLockError:
+    """Return the error that scripts see for what stopped a landing on this machine."""
+    kind = next((found for local, found in _MEANING if isinstance(error, local)), ConfigurationError)
+    kind = UsageError if error.code in _WRONG_WORDS else kind
+    return kind(error.message, code=error.code, hint=error.hint)
+
+
+def push(
+    remote: Remote,
+    checkout: Checkout,
+    options: PushOptions,
+    deadline: Deadline,
+    *,
+    listener: Listener = no_listener,
+    lease: Lease | None = None,
+) -> PushReport:
+    """Push from ``checkout`` to ``remote``; raise GitrefLockError or LandingError when nothing was landed.
+
+    Returns only when the change is in the remote branch, or when there was nothing to land.
+    """
+    checkout.require_settled()
+    branch = _branch(checkout, options)
+    policy = _policy(options)
+    with checkout.exclusive():
+        recovered = resume(remote, checkout, options.holder, deadline)
+        now_s = int(remote.system.clock.wall())
+        snapshot = take_snapshot(checkout, options.selection, options.wish, now_s)
+        report = PushReport(branch, snapshot, _changes(snapshot), recovered=recovered)
+        if options.dry_run or snapshot.is_empty:
+            return report
+        target = Target(branch, branch_ref(branch), _lock(branch))
+        run = ClonePush(remote, checkout, options, snapshot, policy, target, now_s)
+        run.ask_pre_push()
+        try:
+            landed = Pusher.of(
+                remote,
+                run.change,
+                run.request(lease),
+                deadline,
+                listener=listener,
+                before_swap=run.note,
+            ).run()
+        except ReplayConflictError as error:
+            run.forget()
+            raise ConflictError(
+                error.message, hint=error.hint, fields={"conflicts": [conflict_json(item) for item in error.conflicts]}
+            ) from error
+        except (MergeOnMovedTipError, NothingSurvivesError) as error:
+            run.forget()
+            raise ConflictError(error.message, code=error.code, hint=error.hint) from error
+        except (GitrefLockError, LandingError) as error:
+            if getattr(error, "code", "") not in {"outcome-unknown", "breached"}:
+                run.forget()
+            raise
+        return PushReport(branch, snapshot, report.changes, landed, run.move(landed), recovered)
+
+
+def _branch(checkout: Checkout, options: PushOptions) -> str:
+    name = options.branch or checkout.head_branch() or options.ci_branch
+    if not name:
+        raise UsageError(
+            "HEAD is detached and no variable of the CI names the branch",
+            code="no-branch",
+            hint="name it: gitref-lock push --branch NAME",
+        )
+    return name
+
+
+def _policy(options: PushOptions) -> Policy:
+    """Return the conflict policy; in an emergency our side wins after what the rules say."""
+    try:
+        return Policy(parse_rules((*options.rules, *(("**=ours",) if options.emergency else ()))))
+    except BadPolicyError as error:
+        raise UsageError(f"--strategy: {error}", code="bad-strategy") from error
+
+
+def _lock(branch: str) -> LockName:
+    try:
+        return lock_name(branch)
+    except InvalidNameError as error:
+        raise UsageError(f"the branch {branch!r} cannot have a lock: {error}", code="bad-name") from error
+
+
+def _changes(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
+    def letter(item: PathChange) -> str:
+        if item.old is None:
+            return "A"
+        if item.new is None:
+            return "D"
+        return "M" if stat.S_IFMT(item.old.mode) == stat.S_IFMT(item.new.mode) else "T"
+
+    return tuple((letter(item), item.path.decode("utf-8", "replace")) for item in snapshot.staged.changes)
