@@ -46,3 +46,12 @@ demo: setup ## race 8 runners on one file over HTTP, and prove on the remote tha
 constraints: setup ## renew constraints-dev.txt from the versions in .venv
 	@{ sed -n '/^#/p' constraints-dev.txt; $(PY) -m pip freeze --exclude-editable --exclude gitref-lock; } > constraints-dev.new
 	@mv constraints-dev.new constraints-dev.txt
+
+.PHONY: bench
+bench: setup ## measure beside the git command line and a pull-rebase loop; rewrite docs/performance.md
+	$(PY) scripts/bench
+	$(PY) scripts/race
+
+.PHONY: bench-check
+bench-check: setup ## measure single operations; fail when a ratio is over 25 % worse than in docs/performance.json
+	$(PY) scripts/bench --check
