@@ -37,7 +37,8 @@ class Taken:
 
     def typical(self, key: str) -> int:
         """Return the median of one of the server's counts."""
-        return round(statistics.median(getattr(one, key) for one in self.counts))
+        values: list[int] = [getattr(one, key) for one in self.counts]
+        return round(statistics.median(values))
 
 
 def take_turns(sides: Sequence[Side], server: Served, *, turns: int, warm_up: int = 1) -> dict[str, Taken]:

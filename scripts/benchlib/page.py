@@ -76,7 +76,7 @@ def race_part(races: Sequence[dict[str, Any]], machine: dict[str, Any]) -> list[
     lines = [
         machine_line(machine, max((int(race["rounds"]) for race in races), default=0)),
         "",
-        "| runners | added to a request | burst | who | landed once | shared keys kept | time | pushes | requests | KiB |",
+        "| runners | request + | burst | who | landed once | shared keys kept | time | pushes | requests | KiB |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for race in races:

@@ -38,7 +38,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One side of one operation. ``ratio`` is its median over git's median in the same run; costs are medians a turn."""
+    """One side of one operation: medians over the turns. ``ratio`` is its time over git's time in the same run."""
 
     scenario: Scenario
     operation: str
