@@ -167,22 +167,20 @@ def _under_lease(
     from gitref_lock.cli.waiting import WaitDisplay
     from gitref_lock.remotes import open_store
     from gitref_lock.runtime.acquire import Acquirer
-    from gitref_lock.runtime.deadline import Deadline
     from gitref_lock.runtime.remote import Remote
-    from gitref_lock.runtime.supervise import RELEASE_TRY_S, Supervisor
+    from gitref_lock.runtime.supervise import Supervisor
 
     session = run.session
     moves: dict[LockName, LockMove] = {}
-    lease: Lease | None = None
+    acquirer = Acquirer(
+        session.remote,
+        request,
+        run.deadline,
+        listener=WaitDisplay(run.out, run.system.clock),
+        planned=lambda _token, planned: moves.update(planned),
+        inquest=inquest,
+    )
     try:
-        acquirer = Acquirer(
-            session.remote,
-            request,
-            run.deadline,
-            listener=WaitDisplay(run.out, run.system.clock),
-            planned=lambda _token, planned: moves.update(planned),
-            inquest=inquest,
-        )
         try:
             lease = acquirer.run()
         finally:
@@ -195,9 +193,7 @@ def _under_lease(
         second = Remote(open_store(session.spec, run.system), run.system, session.remote.namespace)
         supervisor = Supervisor(lease, second, words, _environment(run, lease, outer), signals)
     except (Exception, Interrupted) as error:
-        failure = lease.release(Deadline.after(run.system, RELEASE_TRY_S)) if lease is not None else None
-        if failure is not None:
-            error.add_note(f"the lease could not be released ({failure}); it expires by itself")
+        acquirer.give_back(error)
         raise
     run.out.documents += 1  # standard output is the command's from here on
     return supervisor.run()

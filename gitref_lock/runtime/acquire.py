@@ -66,7 +66,7 @@ class AcquireRequest:
 
 @dataclass(slots=True)
 class Acquirer:
-    """One attempt to acquire, from the first look to the lease."""
+    """One attempt to acquire, from the first look to the lease. ``taken`` is the lease, from when it may be ours."""
 
     remote: Remote
     request: AcquireRequest
@@ -75,6 +75,7 @@ class Acquirer:
     planned: Planned | None = None
     inquest: Inquest = field(default_factory=Inquest)
     attempts: int = 0
+    taken: Lease | None = None
     _extra: tuple[LockName, ...] = ()
     _started_s: float = 0.0
     _wait: Deadline | None = None
@@ -92,10 +93,10 @@ class Acquirer:
         try:
             return poll(self.remote.system, self._attempt, Deadline(self.remote.system.clock))
         except RemoteError as error:
-            self._withdraw(error)
+            self._leave(error)
             raise read_failure(error, self.deadline, f"acquiring {', '.join(request.names)}") from error
         except (Exception, Interrupted) as error:
-            self._withdraw(error)
+            self._leave(error)
             raise
 
     def _attempt(self) -> Lease:
@@ -176,20 +177,22 @@ class Acquirer:
             plan.moves,
             kill=killer(self.remote, kill_from, self.request.holder) if kill_from is not None else None,
         )
-        sent = self.remote.clock_reading()
+        # Ours from now on, unless shown otherwise: a signal may end this at any point.
+        lease = self.taken = self._lease(token, moves, self.remote.clock_reading(), waited_s)
         assert self._swapper is not None
         outcome = self._swapper.carry(plan, self.deadline)
+        if not isinstance(outcome, Applied):
+            self.taken = None
+        if self._swapper.interrupted is not None and not isinstance(outcome, Unknown):
+            raise self._swapper.interrupted
         if isinstance(outcome, Applied):
-            lease = self._lease(token, moves, sent, waited_s)
-            self._stop_if_interrupted(lease)
             if not self._stands(lease):
+                self.taken = None
                 return None
             if not is_atomic:
                 self._remove_own(picture)
             self._remove_dead(picture, busy)
             return lease
-        if not isinstance(outcome, Unknown):
-            self._stop_if_interrupted(None)
         if isinstance(outcome, Superseded):
             return None
         names = ", ".join(self.request.names)
@@ -253,12 +256,14 @@ class Acquirer:
             attempts=self.attempts,
         )
 
-    def _stop_if_interrupted(self, lease: Lease | None) -> None:
-        assert self._swapper is not None
-        if self._swapper.interrupted is not None:
-            if lease is not None:
-                lease.release(Deadline.after(self.remote.system, WITHDRAW_BUDGET_S))
-            raise self._swapper.interrupted
+    def give_back(self, error: BaseException) -> None:
+        """Release the lease that this attempt took, or may have taken."""
+        taken, self.taken = self.taken, None
+        if taken is None:
+            return
+        failure = taken.release(Deadline.after(self.remote.system, WITHDRAW_BUDGET_S))
+        if failure is not None:
+            error.add_note(f"the lease could not be given back ({failure}); it expires by itself")
 
     def _remove_own(self, picture: Picture) -> None:
         """Remove the tickets that this claim has served, each by itself; one that stays expires."""
@@ -317,8 +322,9 @@ class Acquirer:
         waited_s = self.remote.system.clock.monotonic() - self._started_s
         return not_acquired_error(report, picture.locks[report.lock], waited_s, self.attempts)
 
-    def _withdraw(self, error: BaseException) -> None:
-        """Take the ticket back, whatever ended the wait; what fails here is attached to the error as a note."""
+    def _leave(self, error: BaseException) -> None:
+        """Give everything back, whatever ended this; what fails here is attached to the error as a note."""
+        self.give_back(error)
         if self._place is None or self._place.name is None:
             return
         try:

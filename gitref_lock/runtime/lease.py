@@ -106,11 +106,15 @@ class Lease:
                 what = write(self.remote, self.holder, ttl_s=timing.ttl_s)
                 moves = {found.name: move(found, Event.RENEW, what) for found in self.found(Stance.MINE)}
                 plan = plan_for_locks(self.remote, list(moves.values()))
-                outcome = Swapper(self.remote).carry(plan, limit)
+                swapper = Swapper(self.remote)
+                outcome = swapper.carry(plan, limit)
                 self.check()
                 if isinstance(outcome, Applied):
                     self.states = {name: item.after.state for name, item in moves.items()}
                     self.timing, self.sent = timing, sent
+                if swapper.interrupted is not None:
+                    raise swapper.interrupted
+                if isinstance(outcome, Applied):
                     return
                 if not isinstance(outcome, Superseded):
                     raise swap_failure(outcome, "renewing the lease", inspect_hint(self.names))

@@ -175,7 +175,8 @@ class Swapper:
         attempt = 0
         while True:
             if isinstance(self._send(kill, until), Applied):
-                return Superseded({})
+                # All or nothing makes this certain; the branch is asked all the same, for servers that break it.
+                return (plan.landing and self._judge_patiently(plan, until)) or Superseded({})
             judged = self._judge_patiently(plan, until)
             if judged is not None:
                 return judged
@@ -258,6 +259,15 @@ def _believed(plan: Plan, outcome: Superseded, *, was_contended: bool) -> SwapOu
         return _judge_refs(plan.edits, {ref: oid for ref, oid in outcome.seen.items() if oid is not None}) or outcome
     is_ours = any(outcome.seen.get(edit.ref) == edit.new for edit in plan.edits if edit.new is not None)
     return Unknown("refused, but a copy of it may have been applied") if is_ours or was_contended else outcome
+
+
+def carry_or_stop(remote: Remote, plan: Plan, deadline: Deadline) -> SwapOutcome:
+    """Carry one plan; raise the signal that arrived meanwhile once the outcome is as certain as it gets."""
+    swapper = Swapper(remote)
+    outcome = swapper.carry(plan, deadline)
+    if swapper.interrupted is not None:
+        raise swapper.interrupted
+    return outcome
 
 
 def _has_moved(edit: RefEdit, seen: Mapping[RefName, Oid]) -> bool:

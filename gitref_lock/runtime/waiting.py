@@ -35,7 +35,7 @@ from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.failures import swap_failure
 from gitref_lock.runtime.lease import describe, inspect_hint
 from gitref_lock.runtime.remote import TOOL, Picture, Remote
-from gitref_lock.runtime.swapper import Plan, Swapper
+from gitref_lock.runtime.swapper import Plan, Swapper, carry_or_stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Place:
         objects = build_ticket(self.ticket, at_s=self.remote.instants().now_at, skips_ci=self.remote.skips_ci)
         missing = [name for name in self.locks if self.entry(picture, name) is None]
         edits = tuple(RefEdit(self._ref(name), Absent(), objects[0].oid, Role.TICKET) for name in missing)
-        return Swapper(self.remote).carry(Plan(edits, tuple(objects)), wait_until)
+        return carry_or_stop(self.remote, Plan(edits, tuple(objects)), wait_until)
 
     def _ref(self, lock: LockName) -> RefName:
         assert self.name is not None
@@ -249,7 +249,7 @@ def _supersede(remote: Remote, by: Holder, lock: LockName, entry: Entry, ticket:
     verdict = Verdict(VerdictKind.SUPERSEDED, by=by.label, why=f"a newer run of {by.workflow} waits instead")
     objects = build_ticket(ticket.with_verdict(verdict), at_s=remote.instants().now_at, skips_ci=remote.skips_ci)
     edit = RefEdit(remote.namespace.ticket_ref(lock, entry.name), At(entry.tip), objects[0].oid, Role.TICKET)
-    outcome = Swapper(remote).carry(Plan((edit,), tuple(objects)), deadline)
+    outcome = carry_or_stop(remote, Plan((edit,), tuple(objects)), deadline)
     return 1 if isinstance(outcome, Applied) else 0
 
 
@@ -288,4 +288,4 @@ def removed_after_claim(remote: Remote, lock: LockName, passed: Mapping[TicketNa
     """
     for name, tip in passed.items():
         edit = RefEdit(remote.namespace.ticket_ref(lock, name), At(tip), None, Role.TICKET)
-        Swapper(remote).carry(Plan((edit,), ()), deadline)
+        carry_or_stop(remote, Plan((edit,), ()), deadline)
