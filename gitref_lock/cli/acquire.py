@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gitref_lock.cli import keepalive, options
 from gitref_lock.cli.command import Run, checked
 from gitref_lock.core.text import instant
-from gitref_lock.errors import OutcomeUnknownError, UsageError
+from gitref_lock.errors import Interrupted, OutcomeUnknownError, UsageError
 
 if TYPE_CHECKING:
     from gitref_lock.core.names import LockName, Nonce
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gitref_lock.runtime.swapper import LockMove
 
 DEFAULT_TTL_S = 1800.0
+GIVE_BACK_S = 5.0
 
 
 def acquire(
@@ -45,9 +46,14 @@ def acquire(
     asked = Asked(wait, nonblock, ttl, priority, workflow, holder, reason, conflict_exit_code, preempt, cancel_older)
     request = asked.request(run, names, DEFAULT_TTL_S)
     lease = take(run, request, inquest=liveness(run, is_wanted=check_liveness))
-    if keep_alive:
-        keepalive.start(run, lease, keep_alive_for, keep_alive_pid)
-    report(run, lease)
+    try:
+        if keep_alive:
+            keepalive.start(run, lease, keep_alive_for, keep_alive_pid)
+        report(run, lease)
+    except Interrupted:
+        if not lease.reused:
+            give_back(run, lease)
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +146,26 @@ def take(run: Run, request: AcquireRequest, *, inquest: Inquest) -> Lease:
     try:
         lease = acquirer.run()
     except BaseException as error:
+        if isinstance(error, Interrupted):
+            planner.give_back()
         if not isinstance(error, OutcomeUnknownError):
             planner.forget()
         run.session.remember(request.names)
         raise
     warn_old_holders(run, planner.moves)
     return lease
+
+
+def give_back(run: Run, lease: Lease) -> None:
+    """Free a lease that a signal left without its owner, in the time that a cancelled job has; failures are told."""
+    from gitref_lock.runtime.deadline import Deadline
+
+    error = lease.release(Deadline.after(run.system, GIVE_BACK_S))
+    if error is not None:
+        run.out.warn(f"the lock was not given back: {error}")
+        return
+    for name in {*lease.names, *lease.released}:
+        run.session.memory.forget(run.session.key, name, lease.token)
 
 
 @dataclass(slots=True)
@@ -175,6 +195,16 @@ class Planner:
             self.has_warned = True
             why = f"{error.filename or ''}: {error.strerror}" if error is not None else "there is no place for it"
             self.run.out.warn(f"the lease is not stored ({why}): pass it on with --lease")
+
+    def give_back(self) -> None:
+        """Free the lease in case that the last planned swap was applied just before a signal came."""
+        from gitref_lock.runtime.possession import revive
+
+        session = self.run.session
+        found = [session.memory.read(session.key, name) for name in self.moves]
+        mine = [item for item in found if item is not None and item.token == self.token]
+        if mine:
+            give_back(self.run, revive(session.remote, mine, self.run.holder()))
 
     def forget(self) -> None:
         """Remove the lease files of a lease that was not created."""

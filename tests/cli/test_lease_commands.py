@@ -251,3 +251,15 @@ def test_a_signal_while_the_swap_is_under_way_leaves_nothing(
     stall.let_go()
     assert '"state": "free"' in bare_repo.git("show", "refs/locks/main:lock.json")
     assert not list((cli.cwd / ".git" / "gitref-lock").glob("lease-*.json"))
+
+
+def test_a_signal_after_the_swap_gives_the_lock_back(cli: Cli, bare_repo: Repo, tmp_path: Path) -> None:
+    """A lease that nobody was told of is not left behind: the process is caught while it reports."""
+    fifo = tmp_path / "output"
+    os.mkfifo(fifo)
+    process = cli.under(GITHUB_OUTPUT=str(fifo)).start("acquire", "main")
+    assert process.stdout is not None
+    assert re.fullmatch("[0-9a-f]{24}\n", process.stdout.readline())
+    assert end(process).code == 128 + signal.SIGTERM
+    assert '"state": "free"' in bare_repo.git("show", "refs/locks/main:lock.json")
+    assert not list((cli.cwd / ".git" / "gitref-lock").glob("lease-*.json"))
