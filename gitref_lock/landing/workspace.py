@@ -175,11 +175,11 @@ def merge_attribute(checkout: Checkout) -> Callable[[bytes], str | None]:
         if not rules:
             rules.append(Attributes(checkout, checkout.read_index(), WorkTree(checkout.work_tree)))
         value = rules[0].of(path).get(b"merge")
-        if value is None:
-            return None
         if isinstance(value, bool):
             return "set" if value else "unset"
-        name = value.decode("utf-8", "replace")
+        name = value.decode("utf-8", "replace") if value is not None else checkout.setting("merge", "default")
+        if name is None:
+            return None
         if name in {"union", "binary", "text"}:
             return name
         return f"driver:{name}" if checkout.setting("merge", "driver", name) else None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
 
 from gitref_lock.core.names import ZERO_OID, InvalidNameError, Oid, RefName, ref_name
 from gitref_lock.core.text import JsonObject
 from gitref_lock.errors import ConfigurationError, UsageError
 from gitref_lock.landing.change import Change, Prepared
 from gitref_lock.landing.checkout import Checkout
+from gitref_lock.landing.commands import LIMIT_S, LocalCommands
 from gitref_lock.landing.errors import LandingError
+from gitref_lock.landing.graph import commit_of, is_reachable, parents_of
 from gitref_lock.landing.hooks import Hooks
 from gitref_lock.landing.identity import signature
 from gitref_lock.landing.journal import JournalLanding, discard_journal, write_journal
@@ -37,7 +40,7 @@ _LOCAL_BUDGET_S = 60.0
 
 
 class ClonePush:
-    """What one push does with its clone."""
+    """What one push does with its clone. A context manager: it ends with what conflict commands needed."""
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class ClonePush:
         policy: Policy,
         target: Target,
         now_s: int,
+        deadline: Deadline,
     ) -> None:
         self._remote = remote
         self._checkout = checkout
@@ -59,15 +63,25 @@ class ClonePush:
         self._policy = policy
         name = options.remote_name
         self._filter = checkout.setting("remote", "partialCloneFilter", name) if name else None
+        fetch_missing = self._fetch_missing if self._filter else None
+        self._commands = LocalCommands(checkout, deadline.capped(LIMIT_S), fetch_missing)
         self.change: Change = change_of(
             checkout,
             snapshot,
-            self._policy,
+            replace(policy, runner=self._commands),
             now_s,
             squash_message=self._squash_message() if options.squash else None,
             promisor_filter=self._filter,
-            fetch_missing=self._fetch_missing if self._filter else None,
+            fetch_missing=fetch_missing,
         )
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the temporary folders of conflict commands."""
+        self._commands.close()
 
     def ask_pre_push(self) -> None:
         """Run the clone's pre-push hook: it may refuse, and Git LFS uploads its content there."""
@@ -155,7 +169,6 @@ class ClonePush:
 
     def _write_journal(self, head: Oid, extra: Mapping[str, str]) -> None:
         checkout, target = self._checkout, self._target
-        branch = checkout.head_branch()
         own = self._snapshot.staged if self._snapshot.commit is not None else None
         move = plan_move(checkout, self._snapshot.head, head, own)
         tracking = self._tracking()
@@ -167,10 +180,28 @@ class ClonePush:
             candidates=(head,),
             tracking_ref=tracking,
             tracking_before=checkout.ref(tracking) if tracking is not None else None,
-            moves_head=branch is None or branch == target.branch,
+            moves_head=self._moves_head(head),
             extra=extra,
         )
         self._journal = write_journal(checkout, move, landing)
+
+    def _moves_head(self, head: Oid) -> bool:
+        """Tell whether HEAD follows the landing: its branch did land, or detached it stood on what was landed upon.
+
+        A pull request's merge commit is no such thing: what was landed on the branch lacks the other side's files.
+        """
+        checkout, old = self._checkout, self._snapshot.head
+        branch = checkout.head_branch()
+        if branch is not None or old is None:
+            return branch in {None, self._target.branch}
+        tracking = self._tracking()
+        if tracking is not None and checkout.ref(tracking) == old:
+            return True
+        is_below = is_reachable(checkout.store, old, head)
+        if is_below is None and self._options.ci_branch == self._target.branch:
+            commit = commit_of(checkout.store, old)
+            return commit is not None and len(parents_of(commit)) < 2
+        return is_below is True
 
     def forget(self) -> None:
         """Drop the journal: the change is surely not in the branch."""

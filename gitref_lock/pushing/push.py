@@ -23,6 +23,7 @@ from gitref_lock.pushing.options import PushOptions
 from gitref_lock.pushing.report import PushReport
 from gitref_lock.runtime.combine import conflict_json
 from gitref_lock.runtime.deadline import Deadline
+from gitref_lock.runtime.errand import Landed
 from gitref_lock.runtime.landing_plan import Target
 from gitref_lock.runtime.push import Pusher
 from gitref_lock.runtime.recovery import resume
@@ -85,30 +86,30 @@ def push(
         if options.dry_run or snapshot.is_empty:
             return report
         target = Target(branch, branch_ref(branch), _lock(branch))
-        run = ClonePush(remote, checkout, options, snapshot, policy, target, now_s)
-        run.ask_pre_push()
-        try:
-            landed = Pusher.of(
-                remote,
-                run.change,
-                run.request(lease),
-                deadline,
-                listener=listener,
-                before_swap=run.note,
-            ).run()
-        except ReplayConflictError as error:
+        with ClonePush(remote, checkout, options, snapshot, policy, target, now_s, deadline) as run:
+            run.ask_pre_push()
+            landed = _land(remote, run, deadline, listener, lease)
+            return PushReport(branch, snapshot, report.changes, landed, run.move(landed), recovered)
+
+
+def _land(remote: Remote, run: ClonePush, deadline: Deadline, listener: Listener, lease: Lease | None) -> Landed:
+    """Land the change; drop the journal when it surely did not land."""
+    try:
+        return Pusher.of(
+            remote, run.change, run.request(lease), deadline, listener=listener, before_swap=run.note
+        ).run()
+    except ReplayConflictError as error:
+        run.forget()
+        raise ConflictError(
+            error.message, hint=error.hint, fields={"conflicts": [conflict_json(item) for item in error.conflicts]}
+        ) from error
+    except (MergeOnMovedTipError, NothingSurvivesError) as error:
+        run.forget()
+        raise ConflictError(error.message, code=error.code, hint=error.hint) from error
+    except (GitrefLockError, LandingError) as error:
+        if getattr(error, "code", "") not in {"outcome-unknown", "breached"}:
             run.forget()
-            raise ConflictError(
-                error.message, hint=error.hint, fields={"conflicts": [conflict_json(item) for item in error.conflicts]}
-            ) from error
-        except (MergeOnMovedTipError, NothingSurvivesError) as error:
-            run.forget()
-            raise ConflictError(error.message, code=error.code, hint=error.hint) from error
-        except (GitrefLockError, LandingError) as error:
-            if getattr(error, "code", "") not in {"outcome-unknown", "breached"}:
-                run.forget()
-            raise
-        return PushReport(branch, snapshot, report.changes, landed, run.move(landed), recovered)
+        raise
 
 
 def _branch(checkout: Checkout, options: PushOptions) -> str:
