@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from gitref_lock.landing.checkout import Checkout
@@ -36,7 +37,11 @@ class IndexAccess(Protocol):
         ...
 
     def write(self, edits: Mapping[bytes, Entry | None]) -> None:
-        """Prepare the next index; may be called again with fresher file status."""
+        """Prepare the next index."""
+        ...
+
+    def refresh(self, edits: Mapping[bytes, Entry | None]) -> None:
+        """Prepare it again with fresher file status; when that fails what was prepared first stays."""
         ...
 
     def commit(self) -> None:
@@ -69,6 +74,11 @@ class OwnIndex:
     def write(self, edits: Mapping[bytes, Entry | None]) -> None:
         """Fill the lock file with the patched index."""
         self._lock.write(patched(self.view, edits, self._doubtful))
+
+    def refresh(self, edits: Mapping[bytes, Entry | None]) -> None:
+        """Replace the lock file's content; without room for it the first one, which makes git look again, will do."""
+        with suppress(OSError):
+            self._lock.rewrite(patched(self.view, edits, self._doubtful))
 
     def commit(self) -> None:
         """Rename the lock file over the index."""
@@ -124,6 +134,9 @@ class GitIndex:
     def write(self, edits: Mapping[bytes, Entry | None]) -> None:
         """Remember the edits."""
         self._edits = dict(edits)
+
+    def refresh(self, edits: Mapping[bytes, Entry | None]) -> None:
+        """Do nothing: git notes the file status by itself."""
 
     def commit(self) -> None:
         """Let git make the edits: removals first, so that a file can give way to a folder."""

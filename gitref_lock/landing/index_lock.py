@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 
 from gitref_lock.landing.checkout import Checkout
+from gitref_lock.landing.index_patch import write_durably
 
 _PREFIX = "index-"
 
@@ -58,15 +59,34 @@ class IndexLock:
             file.flush()
             os.fsync(file.fileno())
 
+    def rewrite(self, data: bytes) -> None:
+        """Replace the lock file's content in one step; raise OSError and keep the first content when that fails."""
+        second, name = self._own.with_name(self._own.name + "-2"), self._own.with_name(self._own.name + "-3")
+        try:
+            for path in (second, name):
+                path.unlink(missing_ok=True)
+            write_durably(second, data)
+            second.chmod(stat.S_IMODE(self._lock.stat().st_mode))
+            os.link(second, name)  # so that the lock still has a private name by which it is known after a kill
+            name.replace(self._lock)
+        except OSError:
+            for path in (second, name):
+                path.unlink(missing_ok=True)
+            raise
+
     def commit(self) -> None:
         """Put the lock file in the index's place."""
         self._lock.replace(self._index)
-        self._own.unlink(missing_ok=True)
+        self._forget()
+
+    def _forget(self) -> None:
+        for suffix in ("", "-2", "-3"):
+            self._own.with_name(self._own.name + suffix).unlink(missing_ok=True)
 
     def abort(self) -> None:
         """Give the lock up and leave the index as it is."""
         self._lock.unlink(missing_ok=True)
-        self._own.unlink(missing_ok=True)
+        self._forget()
 
 
 def remove_stale(checkout: Checkout) -> bool:

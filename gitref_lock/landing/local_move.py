@@ -164,9 +164,13 @@ class _Mover:
         self._step("place-files")
         placer.place(tasks, self._step)
         self._step("refresh-index")
-        index.write(self._with_status(edits, tasks, placer))
+        index.refresh(self._with_status(edits, tasks, placer))
         self._step("commit-index")
-        index.commit()
+        try:
+            index.commit()
+        except (OSError, UnreadableIndexError, IndexHeldError):
+            index.abort()
+            raise
         self._step("move-tracking")
         self._move_tracking()
         self._step("clean-up")

@@ -64,6 +64,11 @@ class Pathspecs:
                 found = True
         return found and not any(spec.matches(path) for spec in self.excludes)
 
+    def would_match(self, path: bytes) -> bool:
+        """Tell whether ``path`` is meant, without counting it for any argument."""
+        found = not self.includes or any(spec.matches(path) for spec in self.includes)
+        return found and not any(spec.matches(path) for spec in self.excludes)
+
     def may_match_below(self, folder: bytes) -> bool:
         """Tell whether anything under ``folder`` can be meant."""
         if not self.includes:

@@ -172,10 +172,11 @@ class UntrackedScan:
         """Yield one untracked path if it is meant, can be stored, and is not ignored."""
         if not (stat.S_ISREG(st.st_mode) or stat.S_ISLNK(st.st_mode)):
             return
-        if not self._specs.matches(path):
+        if not self._specs.would_match(path):
             return
         if self._ignores.is_ignored(path):
-            self.ignored.append(path)
+            self.ignored.append(path)  # and no argument has matched anything by it
             return
+        self._specs.matches(path)
         require_ordinary_name(path, st)
         yield UntrackedFile(path, st)

@@ -299,6 +299,8 @@ CASES = [
     Case("ignored-all", files(x_dot_log="1\n", k="2\n"), both(BASE, ignores("*.log\n")), take_all=True),
     Case("ignored-path", files(x_dot_log="1\n"), both(BASE, ignores("*.log\n")), paths=(b"x.log",), refused="path-ignored"),
     Case("ignored-folder-path", files(o__x="1\n"), both(BASE, ignores("o/\n")), paths=(b"o",), refused="path-ignored"),
+    Case("ignored-glob", files(x_dot_log="1\n", a="n\n"), both(BASE, ignores("*.log\n")), paths=(b"*.log",), refused="no-such-path"),
+    Case("ignored-glob-beside-good", files(x_dot_log="1\n", a="n\n"), both(BASE, ignores("*.log\n")), paths=(b"*.log", b"a"), refused="no-such-path"),
     Case("ignored-in-folder-path", files(o__x="1\n"), both(BASE, ignores("o/\n")), paths=(b"o/x",), refused="path-ignored"),
     Case("ignored-in-named-folder", files(d__x_dot_log="1\n", d__k="2\n"), both(BASE, ignores("*.log\n")), paths=(b"d",)),
     Case("ignored-but-tracked", files(a="n\n"), both(BASE, run_git("add", "a"), ignores("a\n")), paths=(b"a",)),

@@ -226,6 +226,38 @@ def test_a_git_directory_on_another_file_system(tmp_path: Path, monkeypatch: pyt
     assert os.access(path / "a", os.X_OK)
 
 
+def test_a_disk_that_fills_up_while_files_are_placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the branch has moved, a full disk only costs the noted file status: git looks again and all is clean."""
+    path = repository(tmp_path / "r", a="1\n")
+    new = incoming(path, lambda root: write(root, "a", "theirs\n"))
+
+    def full(_path: Path, _data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gitref_lock.landing.index_lock.write_durably", full)
+    assert moved(path, new) == MoveReport(local_updated=True)
+    assert status(path) == []
+    assert sorted(item.name for item in (path / ".git/gitref-lock").iterdir()) == ["busy"]
+
+
+def test_an_index_that_cannot_be_replaced_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the last rename fails the journal waits, git is not locked out, and the next command finishes."""
+    path = repository(tmp_path / "r", a="1\n")
+    new = incoming(path, lambda root: write(root, "a", "theirs\n"))
+
+    def refused(_lock: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("gitref_lock.landing.index_lock.IndexLock.commit", refused)
+    assert moved(path, new) == MoveReport(local_updated=False, reason="Input/output error")
+    assert not (path / ".git/index.lock").exists()
+    monkeypatch.undo()
+    with open_checkout(path) as checkout, checkout.exclusive():
+        assert recover(checkout, lambda _journal: True).outcome is Recovery.FINISHED
+    assert git("rev-parse", "HEAD", cwd=path) == new
+    assert status(path) == []
+
+
 def test_a_path_that_cannot_be_written_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that cannot be made costs that path, not the move."""
     path = repository(tmp_path / "r", a="1\n")
