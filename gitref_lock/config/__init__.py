@@ -13,8 +13,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gitref_lock.core.names import InvalidNameError, Namespace
-from gitref_lock.core.record import MAX_PRIORITY, MAX_TTL_S, MIN_TTL_S
+from gitref_lock.config.values import (
+    SettingError,
+    number,
+    one_of,
+    parse_duration,
+    parse_exit_code,
+    parse_prefix,
+    parse_priority,
+    parse_switch,
+    parse_text,
+    parse_ttl,
+)
 from gitref_lock.errors import ConfigurationError
 
 FILE = ".gitref-lock.toml"
@@ -24,105 +34,8 @@ DEFAULT_PRIORITY = 20
 ON_TIMEOUT = ("fail", "proceed-unlocked")
 LOG_FORMATS = ("text", "json")
 
-_MAX_DURATION_S = 366 * 86_400.0
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
-_PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _NOT_SLUG = re.compile(r"[^a-z0-9]+")
 T = TypeVar("T")
-
-
-class SettingError(ValueError):
-    """A value that a setting does not allow; the text says what is allowed."""
-
-
-def parse_duration(value: object) -> float:
-    """Return a duration in seconds from a number or a text such as ``90``, ``90s``, ``15m``, ``2h``, ``1h30m``.
-
-    Raises SettingError for anything else, and for more than a year.
-    """
-    seconds: float | None = None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
-    elif isinstance(value, str):
-        text = value.strip().lower()
-        parts = _PART.findall(text)
-        if _PLAIN.fullmatch(text):
-            seconds = float(text)
-        elif parts and "".join(number + unit for number, unit in parts) == text:
-            seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if seconds is None or not 0 <= seconds <= _MAX_DURATION_S:
-        raise SettingError("a duration such as 90, 90s, 15m or 2h, at most 366d")
-    return seconds
-
-
-def parse_ttl(value: object) -> float:
-    """Return the length of a lease in seconds; raise SettingError unless it is from 5 s to 24 h."""
-    try:
-        seconds = parse_duration(value)
-    except SettingError:
-        seconds = 0.0
-    if not MIN_TTL_S <= seconds <= MAX_TTL_S:
-        raise SettingError("a duration from 5s to 24h, such as 90s, 15m or 2h")
-    return seconds
-
-
-def parse_priority(value: object) -> int:
-    """Return a priority; raise SettingError unless it is an integer from -1000 to 1000."""
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_PRIORITY:
-        raise SettingError(f"an integer from -{MAX_PRIORITY} to {MAX_PRIORITY}")
-    return value
-
-
-def parse_exit_code(value: object) -> int:
-    """Return an exit code; raise SettingError unless it is an integer from 0 to 255."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
-        raise SettingError("an integer from 0 to 255")
-    return value
-
-
-def parse_prefix(value: object) -> str:
-    """Return a prefix for lock refs; raise SettingError unless git and the protocol allow it."""
-    text = parse_text(value)
-    try:
-        Namespace(text)
-    except InvalidNameError as error:
-        raise SettingError(f"a prefix such as refs/locks ({error})") from None
-    return text
-
-
-def parse_text(value: object) -> str:
-    """Return a text; raise SettingError for an empty one or another type."""
-    if not isinstance(value, str) or not value:
-        raise SettingError("a text that is not empty")
-    return value
-
-
-def parse_switch(value: object) -> bool:
-    """Return a boolean; raise SettingError for anything but true and false."""
-    if not isinstance(value, bool):
-        raise SettingError("true or false")
-    return value
-
-
-def _number(low: float, high: float) -> Callable[[object], float]:
-    def read(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise SettingError(f"a number from {low:g} to {high:g}")
-        return float(value)
-
-    return read
-
-
-def one_of(*words: str) -> Callable[[object], str]:
-    """Return a reader that allows these words only."""
-
-    def read(value: object) -> str:
-        if value not in words:
-            raise SettingError(" or ".join(words))
-        return str(value)
-
-    return read
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +140,9 @@ _SCALARS: Mapping[str, tuple[str, Callable[[object], object]]] = {
 }
 _RETRY: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "base": ("base_s", parse_duration),
-    "factor": ("factor", _number(1, 100)),
+    "factor": ("factor", number(1, 100)),
     "cap": ("cap_s", parse_duration),
-    "jitter": ("jitter", _number(0, 1)),
+    "jitter": ("jitter", number(0, 1)),
     "budget": ("budget_s", parse_duration),
 }
 _WORKFLOW: Mapping[str, tuple[str, Callable[[object], object]]] = {
@@ -351,3 +264,26 @@ def _workflow(pattern: str, table: _Table) -> WorkflowRule:
 def _retry(table: _Table) -> RetryPattern:
     table.refuse_unknown(tuple(_RETRY))
     return RetryPattern(**table.scalars(_RETRY))
+
+
+__all__ = [
+    "DEFAULT_PRIORITY",
+    "FILE",
+    "LOG_FORMATS",
+    "ON_TIMEOUT",
+    "PYPROJECT",
+    "RetryPattern",
+    "SettingError",
+    "Settings",
+    "WorkflowRule",
+    "load",
+    "matches",
+    "one_of",
+    "parse_duration",
+    "parse_exit_code",
+    "parse_prefix",
+    "parse_priority",
+    "parse_text",
+    "parse_ttl",
+    "slug",
+]
