@@ -189,9 +189,10 @@ class Acquirer:
             if not self._stands(lease):
                 self.taken = None
                 return None
+            limit = Deadline.after(self.remote.system, min(WITHDRAW_BUDGET_S, lease.left_s() / 10))
             if not is_atomic:
-                self._remove_own(picture)
-            self._remove_dead(picture, busy)
+                self._remove_own(picture, limit)
+            self._remove_dead(picture, busy, limit)
             return lease
         if isinstance(outcome, Superseded):
             return None
@@ -265,15 +266,14 @@ class Acquirer:
         if failure is not None:
             error.add_note(f"the lease could not be given back ({failure}); it expires by itself")
 
-    def _remove_own(self, picture: Picture) -> None:
+    def _remove_own(self, picture: Picture, limit: Deadline) -> None:
         """Remove the tickets that this claim has served, each by itself; one that stays expires."""
         for name in self.request.names:
             entry = self.place.entry(picture, name)
             if entry is not None:
-                limit = Deadline.after(self.remote.system, WITHDRAW_BUDGET_S)
                 removed_after_claim(self.remote, name, {entry.name: entry.tip}, limit)
 
-    def _remove_dead(self, picture: Picture, busy: frozenset[LockName]) -> None:
+    def _remove_dead(self, picture: Picture, busy: frozenset[LockName], limit: Deadline) -> None:
         """Remove the acquire tickets that this claim has passed: their owners let their windows go by."""
         for lock in self.request.names:
             queue = contending(in_service_order(picture.queues[lock]), busy - {lock})
@@ -283,7 +283,7 @@ class Acquirer:
                 for entry in queue[: place or 0]
                 if entry.ticket is not None and entry.ticket.kind is Kind.ACQUIRE
             }
-            removed_after_claim(self.remote, lock, passed, Deadline.after(self.remote.system, WITHDRAW_BUDGET_S))
+            removed_after_claim(self.remote, lock, passed, limit)
 
     def _keep_waiting(
         self, picture: Picture, wait: Deadline, busy: frozenset[LockName], *, asked_for_s: float

@@ -282,10 +282,13 @@ def superseded_error(locks: Sequence[LockName], verdict: Verdict) -> NotAcquired
 
 
 def removed_after_claim(remote: Remote, lock: LockName, passed: Mapping[TicketName, Oid], deadline: Deadline) -> None:
-    """Remove dead tickets that a claim has passed, each by itself and at the tip just read; failures do not matter.
+    """Remove dead tickets that a claim has passed, each by one sending and at the tip just read.
 
+    Nothing is tried twice or looked up: the lease is running meanwhile, and what stays is removed by the next claim.
     The worst that a wrong removal does is that a live waiter writes its ticket again.
     """
     for name, tip in passed.items():
+        if deadline.is_over:
+            return
         edit = RefEdit(remote.namespace.ticket_ref(lock, name), At(tip), None, Role.TICKET)
-        carry_or_stop(remote, Plan((edit,), ()), deadline)
+        remote.store.swap((edit,), (), timeout_s=deadline.remaining_s())
