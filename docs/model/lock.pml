@@ -232,10 +232,17 @@ inline write(i, next, raises, is_new_lease)
 #define BREAK_RAISES 1
 #endif
 
+/* Only such a lease can still be believed one day; of others it does not matter how they end. */
+#ifdef M_USE_LATE_RENEWAL
+#define MATTERS_TO(h) (has(believes, h) || kind[h] == ACQUIRE || kind[h] == RENEW || kind[h] == LAND_KEEP)
+#else
+#define MATTERS_TO(h) (has(believes, h) || kind[h] == ACQUIRE)
+#endif
+
 inline end_lease_of_holder()
 {
 	if
-	:: holder < N && (has(believes, holder) || kind[holder] == ACQUIRE) -> put(ended, holder)
+	:: holder < N && MATTERS_TO(holder) -> put(ended, holder)
 	:: else
 	fi
 }
@@ -472,8 +479,13 @@ inline go_on_holding(i)
 {
 	if
 	:: has(believes, i) -> forget_request(i); pc[i] = HOLDING
+#ifdef M_USE_LATE_RENEWAL
+	:: else -> printf("runner %d: holds again\n", i); forget_request(i); put(believes, i); pc[i] = HOLDING
+#else
 	:: else -> send_as_holder(i, RELEASE)
-	fi
+#endif
+	fi;
+	check_exclusion()
 }
 
 /* The swap is known to be applied. */
@@ -570,6 +582,7 @@ end:
 	:: atomic {
 		pc[i] == SENT && RUNS(i) && !has(reported_ok, i) && !CALM &&
 		has(expects_lock, i) && !has(killing, i) && kind[i] != CREATE && kind[i] != RELEASE ->
+		printf("runner %d: sends a kill\n", i);
 		put(killing, i);
 		stop_believing(i)
 	}
@@ -709,7 +722,11 @@ inline pass_deadline(i)
 	atomic {
 		has(believes, i) && RUNS(i) && pc[i] != HOLDING && !CALM ->
 		printf("runner %d: its deadline passes\n", i);
+#ifdef M_USE_LATE_RENEWAL
+		drop(believes, i) /* and how the lease ends still matters */
+#else
 		stop_believing(i)
+#endif
 	}
 }
 
@@ -782,7 +799,7 @@ end:
 		printf("the lease expires\n");
 		lease_expired = 1;
 		if
-		:: holder < N && (has(believes, holder) || kind[holder] == ACQUIRE) -> put(late, holder)
+		:: holder < N && MATTERS_TO(holder) -> put(late, holder)
 		:: else
 		fi
 	}
