@@ -55,6 +55,7 @@ class Runner:
     base: Oid
     call_timeout_s: float = 20.0
     serial: int = 0
+    holder_id: str = ""
 
     @property
     def clock(self) -> SimClock:
@@ -68,8 +69,8 @@ class Runner:
 
     @property
     def holder(self) -> Holder:
-        """Who this runner says it is."""
-        return Holder(id=self.name, name=self.name, workflow="sim", host=self.name, pid=1)
+        """Who this runner says it is; the legs of one CI job all have one id."""
+        return Holder(id=self.holder_id or self.name, name=self.name, workflow="sim", host=self.name, pid=1)
 
     def remote(self, task: Task) -> Remote:
         """Return a fresh connection, as every process begins with one."""

@@ -8,18 +8,19 @@ from functools import partial
 from gitref_lock.core.names import LockName
 from gitref_lock.testing.sim_actors import LOCK, Job, Runner
 from gitref_lock.testing.sim_kernel import Task
-from gitref_lock.testing.sim_world import World
+from gitref_lock.testing.sim_world import Setting, World
 
 _EDITS = ("json", "json", "lines", "own", "own", "clash", "mixed-json")
 _OTHER = LockName("deploy/prod")
 
 
-def draw_jobs(runner: Runner, dice: random.Random, steps: int) -> list[tuple[float, Job]]:
+def draw_jobs(runner: Runner, dice: random.Random, steps: int, setting: Setting) -> list[tuple[float, Job]]:
     """Return what one runner does, in order: seconds before it, and the job."""
     jobs: list[tuple[float, Job]] = []
     for _ in range(steps):
         before_s = dice.choice((0.0, 0.0, 0.2, 2.0, 20.0)) * dice.random()
-        jobs.append((before_s, _push(runner, dice) if dice.random() < 0.7 else _hold(runner, dice)))
+        is_hold = dice.random() < setting.holds
+        jobs.append((before_s, _hold(runner, dice, setting.impolite) if is_hold else _push(runner, dice)))
     return jobs
 
 
@@ -36,7 +37,7 @@ def _push(runner: Runner, dice: random.Random) -> Job:
     )
 
 
-def _hold(runner: Runner, dice: random.Random) -> Job:
+def _hold(runner: Runner, dice: random.Random, impolite: float) -> Job:
     locks = dice.choice(((LOCK,), (LOCK,), (LOCK,), (_OTHER,), (LOCK, _OTHER)))
     return partial(
         runner.hold,
@@ -45,7 +46,7 @@ def _hold(runner: Runner, dice: random.Random) -> Job:
         wait_s=dice.choice((0.0, 5.0, 60.0, 300.0)),
         work_s=dice.choice((0.0, 1.0, 10.0, 40.0)) * dice.random(),
         priority=dice.choice((0, 0, 0, 5)),
-        is_polite=dice.random() < 0.8,
+        is_polite=dice.random() >= impolite,
         preempt=dice.random() < 0.05,
         cancel_older=dice.random() < 0.05,
     )
@@ -57,7 +58,7 @@ def start(world: World) -> None:
     drawn = dice.randint(1, 3)
     steps = world.setting.steps or drawn
     for runner in world.runners:
-        jobs = draw_jobs(runner, dice, steps)
+        jobs = draw_jobs(runner, dice, steps, world.setting)
         launch(world, runner, jobs, dice.choice((0.0, 0.5, 5.0)) * dice.random())
 
 

@@ -30,6 +30,7 @@ MAX_DRIFT = 0.02
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What a run is made of. What is None is drawn from the seed; ``is_quiet`` leaves people and administrators out;
+    ``holds`` is the share of jobs that hold a lock, ``impolite`` of those the share that never release it.
     ``tune`` changes the world before anything happens in it."""
 
     seed: int
@@ -37,6 +38,8 @@ class Setting:
     steps: int | None = None
     faults: Faults | None = None
     is_quiet: bool = False
+    holds: float = 0.3
+    impolite: float = 0.2
     safety_s: float = 240.0
     liveness_s: float = 1200.0
     script: Script | None = None
@@ -86,6 +89,9 @@ def build(setting: Setting) -> World:
         store.take(first)
         entropy = SimEntropy(f"{setting.seed}/{name}/entropy")
         runners.append(Runner(name, network, Machine(name, clock), entropy, store, first[0].oid))
+    if dice.random() < 0.3:
+        for runner in runners:
+            runner.holder_id = "ci/1/legs"
     world = World(setting, kernel, history, network, runners)
     skews = [runner.clock.wall() - EPOCH_S for runner in runners]
     history.rank_slack_s = _rank_slack_s(server, skews, setting.safety_s + setting.liveness_s)

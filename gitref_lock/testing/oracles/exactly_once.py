@@ -37,16 +37,13 @@ def _lies(push: PushResult, seen: list[tuple[float, bool]]) -> list[str]:
         if any(is_in and at_s <= push.ended_s for at_s, is_in in seen):
             return []
         return [f"{push.change} reported success at {push.ended_s:.3f} s, but the branch never held it"]
-    was_in = False
-    for at_s, is_in in seen:
-        if is_in and at_s > push.ended_s and not was_in:
-            return [f"{push.change} failed ({push.result}) at {push.ended_s:.3f} s, and landed at {at_s:.3f} s"]
-        if at_s > push.ended_s:
-            break
-        was_in = is_in
-    if was_in:
+    before = [is_in for at_s, is_in in seen if at_s <= push.ended_s]
+    if before and before[-1]:
         return [f"{push.change} failed ({push.result}) at {push.ended_s:.3f} s, but the branch holds it"]
-    return []
+    later_s = next((at_s for at_s, is_in in seen if is_in and at_s > push.ended_s), None)
+    if later_s is None or any(before):
+        return []  # what a person took out of the branch may come back with the history of somebody else's clone
+    return [f"{push.change} failed ({push.result}) at {push.ended_s:.3f} s, and landed at {later_s:.3f} s"]
 
 
 def _content(history: History, names: tuple[str, ...]) -> list[str]:

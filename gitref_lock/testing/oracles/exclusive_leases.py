@@ -23,7 +23,7 @@ def violations(history: History) -> list[str]:
         end_s = one.end_s()
         for other in spans[index + 1 :]:
             common = set(one.locks) & set(other.locks)
-            if common and other.begin_s < end_s and one.token not in exempt:
+            if common and other.begin_s < end_s and not exempt & {one.token, other.token}:
                 found.append(
                     f"{one.runner} held {sorted(common)} from {one.begin_s:.3f} to {end_s:.3f} s, and {other.runner} "
                     f"from {other.begin_s:.3f} s"

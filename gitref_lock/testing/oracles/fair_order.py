@@ -1,13 +1,14 @@
 """Nobody is passed by a runner that came later than the stated bound allows (docs/protocol.md, section 5).
 
-Judged in runs without faults: a head that does not answer is passed over by design.
+Judged in runs without faults: a head that does not answer is passed over by design. Whoever lands under a lease has
+waited for the lease, and an emergency waits for nobody.
 """
 
 from __future__ import annotations
 
 from gitref_lock.core.names import LockName, Namespace, RefName
 from gitref_lock.core.queue import overtaking_bound_s
-from gitref_lock.core.record import Event, LockRecord
+from gitref_lock.core.record import Event, LockRecord, State
 from gitref_lock.core.ticket import Kind, Ticket
 from gitref_lock.core.timing import QueueTiming
 from gitref_lock.testing.sim_history import SWAP, AcquireResult, Applied, History, PushResult
@@ -48,17 +49,17 @@ def _passed(
     kind = _served(history, event)
     if kind is None:
         return []
-    served = [before[ref] for ref in before if ref not in after and before[ref][1].holder.id == event.actor]
+    served = [before[ref] for ref in before if ref not in after and before[ref][1].holder.host == event.actor]
     came_s, priority = (served[0][0], served[0][1].priority) if served else _began(history, event)
     found = []
     for ref, (written_s, ticket) in after.items():
-        if ref not in before or ticket.kind is not kind or ticket.holder.id == event.actor or len(ticket.locks) > 1:
+        if ref not in before or ticket.kind is not kind or ticket.holder.host == event.actor or len(ticket.locks) > 1:
             continue  # a waiter for several locks is passed over while another of them is busy
         gap = priority - ticket.priority
         bound_s = overtaking_bound_s(gap, QueueTiming().head_start_s) + history.rank_slack_s + SLACK_S
         if came_s > written_s + bound_s:
             found.append(
-                f"{event.actor} came at {came_s:.3f} s and was served at {event.at_s:.3f} s before {ticket.holder.id}, "
+                f"{event.actor} came at {came_s:.3f} s and was served at {event.at_s:.3f} s before {ticket.holder.host}, "
                 f"who has waited since {written_s:.3f} s (bound {bound_s:.1f} s)"
             )
     return found
@@ -69,12 +70,14 @@ def _served(history: History, event: Applied) -> Kind | None:
     fence = event.move_of(history.lock_ref)
     if fence is None or fence.after is None:
         return None
-    if event.move_of(history.branch) is not None:
-        return Kind.LAND
     record = history.state(LockName(history.lock), fence.after).record
-    if isinstance(record, LockRecord) and record.event in {Event.ACQUIRE, Event.TAKE_OVER}:
-        return Kind.ACQUIRE
-    return None
+    before = history.state(LockName(history.lock), fence.before).record if fence.before is not None else None
+    is_open = isinstance(before, LockRecord) and before.state is State.FREE
+    if not isinstance(record, LockRecord):
+        return None
+    if record.event is Event.LAND and is_open or record.event is Event.LAND_EXPIRED:
+        return Kind.LAND
+    return Kind.ACQUIRE if record.event in {Event.ACQUIRE, Event.TAKE_OVER} else None
 
 
 def _began(history: History, event: Applied) -> tuple[float, int]:

@@ -1,6 +1,6 @@
 """Every landing moves branch and lock in one instant, and the lock was free, the lander's own, or expired.
 
-What a server applies in part by its own fault is exempt: the runner is told "unknown" then. Expired means that its holder was not alive any more in true time (docs/protocol.md, section 0).
+Exempt is a server that dies in the middle of a swap: the runner is told "unknown" then. Expired means that its holder was not alive any more in true time (docs/protocol.md, section 0).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def violations(history: History) -> list[str]:
         return []
     found = []
     for event, move in history.moves(history.branch):
-        if event.kind == SWAP and not event.partial:
+        if event.kind == SWAP and event.partial != "crash":
             why = _fault(history, event, move)
             if why:
                 found.append(f"landing by {event.actor} at {event.at_s:.3f} s: {why}")
