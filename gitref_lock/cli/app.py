@@ -57,6 +57,7 @@ COMMANDS: dict[str, Entry] = {
     "cleanup": Entry("cleanup", "cleanup"),
     "prune": Entry("cleanup", "cleanup", is_hidden=True),
     "push": Entry("push", "push"),
+    "hook": Entry("hook", "hook"),
     "init": Entry("init", "init"),
 }
 """Every command. A new one is a line here and a function made a command by ``command.command``."""
