@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from gitref_lock import __version__
 from gitref_lock.core.clocks import ClockReading, ServerClock
@@ -17,7 +18,7 @@ from gitref_lock.core.history import Ring
 from gitref_lock.core.machine import HISTORY_FILE, LOCK_FILE, LockState, Stance
 from gitref_lock.core.names import LockName, Namespace, Nonce, Oid, RefName, TicketName
 from gitref_lock.core.queue import Entry
-from gitref_lock.core.record import ClockSource, LockRecord, ServerInfo, State, decode_record
+from gitref_lock.core.record import AnyRecord, ClockSource, LockRecord, ServerInfo, State, decode_record
 from gitref_lock.core.text import MalformedError
 from gitref_lock.core.ticket import TICKET_FILE, Ticket, decode_ticket
 from gitref_lock.ports import ObjectsGoneError, RefStore, Snapshot, StoredCommit, System
@@ -278,9 +279,23 @@ class Remote:
 
 def state_of(name: LockName, commit: StoredCommit) -> LockState:
     """Return the lock state that a commit holds; unreadable parts become an unreadable record or an empty ring."""
-    return LockState(
-        commit.oid, decode_record(commit.files.get(LOCK_FILE), name), Ring.decode(commit.files.get(HISTORY_FILE))
-    )
+    record, ring = _decoded_state(name, commit.files.get(LOCK_FILE), commit.files.get(HISTORY_FILE))
+    return LockState(commit.oid, record, ring)
+
+
+@lru_cache(maxsize=64)
+def _decoded_state(name: LockName, lock: bytes | None, history: bytes | None) -> tuple[AnyRecord, Ring]:
+    """Decode once: a waiter looks at the same state again and again."""
+    return decode_record(lock, name), Ring.decode(history)
+
+
+@lru_cache(maxsize=512)
+def _decoded_ticket(data: bytes | None) -> Ticket | None:
+    """Decode once: a long queue is the same at every look but for a few tickets."""
+    try:
+        return decode_ticket(data)
+    except MalformedError:
+        return None
 
 
 def sorted_tickets(queue: Iterable[tuple[TicketName, Oid]]) -> list[tuple[TicketName, Oid]]:
@@ -289,10 +304,5 @@ def sorted_tickets(queue: Iterable[tuple[TicketName, Oid]]) -> list[tuple[Ticket
 
 
 def _ticket(name: TicketName, commit: StoredCommit | None) -> Ticket | None:
-    if commit is None:
-        return None
-    try:
-        ticket = decode_ticket(commit.files.get(TICKET_FILE))
-    except MalformedError:
-        return None
-    return ticket if ticket.nonce == name.nonce else None
+    ticket = _decoded_ticket(commit.files.get(TICKET_FILE)) if commit is not None else None
+    return ticket if ticket is not None and ticket.nonce == name.nonce else None
