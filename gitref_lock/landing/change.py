@@ -6,14 +6,15 @@ that lands other runners' changes, and the simulator's memory (docs/protocol.md,
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 from dulwich.object_store import DiskObjectStore, MemoryObjectStore
 from dulwich.objects import Blob, Commit, ObjectID, Tree
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.core.objects import GitObject
 from gitref_lock.landing.errors import LandingError
@@ -21,7 +22,7 @@ from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, is_reach
 from gitref_lock.landing.merge.results import Resolution
 from gitref_lock.landing.replay import ReplayConflictError, Replayed, Replayer
 from gitref_lock.landing.sending import objects_for
-from gitref_lock.ports import FetchRequest, FetchResult, RefStore, StoredCommit
+from gitref_lock.ports import FetchRequest, FetchResult, RefStore, RemoteError, StoredCommit
 
 Store = DiskObjectStore | MemoryObjectStore
 
@@ -268,10 +269,13 @@ class Change:
         return objects_for(self.store, commits, present, is_partial=self.promisor_filter is not None)
 
     def stored(self, oid: Oid, *, max_file_bytes: int = 65536) -> StoredCommit | None:
-        """Return a commit of the store with the plain files at the root of its tree, None when it is missing."""
+        """Return a commit of the store with the plain files at the root of its tree, None when one is missing.
+
+        What a partial clone's filter kept away is fetched.
+        """
         commit = commit_of(self.store, oid)
         tree = self.store[commit.tree] if commit is not None and commit.tree in self.store else None
-        if commit is None or not isinstance(tree, Tree):
+        if commit is None or not isinstance(tree, Tree) or not self._has_files(tree):
             return None
         files: dict[str, bytes] = {}
         oversized: set[str] = set()
@@ -285,6 +289,18 @@ class Change:
                 files[name] = blob.as_raw_string()
         message = commit.message.decode("utf-8", "replace")
         return StoredCommit(oid, parents_of(commit), message, files, frozenset(oversized))
+
+
+    def _has_files(self, tree: Tree) -> bool:
+        """Tell whether the files at the root of ``tree`` are here, having asked for those that are not."""
+        files = [item.sha for item in tree.iteritems() if stat.S_ISREG(item.mode)]
+        absent = [Oid(sha.decode("ascii")) for sha in files if sha not in self.store]
+        if absent and self.replayer.fetch_missing is not None:
+            try:
+                self.replayer.fetch_missing(absent)
+            except RemoteError:
+                return False
+        return all(sha in self.store for sha in files)
 
 
 def _likeness(commit: Commit) -> tuple[bytes, int, int, bytes]:

@@ -13,10 +13,11 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Self
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.commands_tree import TreeWriter
@@ -45,8 +46,8 @@ class _Made:
 class LocalCommands:
     """The runner that a Policy is given (``strategies.base.Runner``). Use as a context manager.
 
-    ``limit_s`` is the longest time that one command may take (None: no limit). One command runs once on one tree, even when several of its files are in conflict. ``fetch_missing`` brings the
-    blobs that a partial clone lacks.
+    ``limit_s`` is the longest time that one command may take (None: no limit). One command runs once on one tree, even
+    when several of its files are in conflict. ``fetch_missing`` brings the blobs that a partial clone lacks.
     """
 
     checkout: Checkout

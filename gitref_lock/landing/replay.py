@@ -8,16 +8,17 @@ and a rewound branch are no special cases. Author, dates, message and encoding s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from dulwich.object_store import BaseObjectStore
 from dulwich.objects import Commit, ObjectID, ShaFile
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import OurCommits, commit_of, parents_of, tree_of
+from gitref_lock.landing.merge.objects import MissingObjectError
 from gitref_lock.landing.merge.policy import Policy
-from gitref_lock.landing.merge.results import Conflict, Resolution
+from gitref_lock.landing.merge.results import Conflict, Resolution, TreeMerge
 from gitref_lock.landing.merge.trees import merge_trees
 
 
@@ -102,7 +103,7 @@ class Replayer:
             parents = parents_of(commit)
             base = tree_of(self._commit(parents[0])) if parents else None
             theirs = tree_of(self._commit(head))
-            merged = merge_trees(self.store, base, tree_of(commit), theirs, self.policy, self.add, self.fetch_missing)
+            merged = self._merge(base, tree_of(commit), theirs)
             if merged.tree is None:
                 raise ReplayConflictError(oid, merged.conflicts)
             resolutions.extend(merged.resolutions)
@@ -120,13 +121,21 @@ class Replayer:
         head = self._commit(ours.commits[-1])
         base = tree_of(self._commit(merged_upstream)) if merged_upstream is not None else None
         theirs = tree_of(self._commit(tip))
-        merged = merge_trees(self.store, base, tree_of(head), theirs, self.policy, self.add, self.fetch_missing)
+        merged = self._merge(base, tree_of(head), theirs)
         if merged.tree is None:
             raise ReplayConflictError(ours.commits[-1], merged.conflicts)
         if merged.tree == theirs:
             return Replayed(tip, (), ours.commits, merged.resolutions, ())
         made = self._remake(head, merged.tree, tip, message)
         return Replayed(made, (made,), (), merged.resolutions, ((made, ours.commits[-1]),))
+
+    def _merge(self, base: Oid | None, ours: Oid, theirs: Oid) -> TreeMerge:
+        try:
+            return merge_trees(self.store, base, ours, theirs, self.policy, self.add, self.fetch_missing)
+        except MissingObjectError as error:
+            raise LandingError(
+                "missing-object", str(error), "fetch the branch with its full content and try again"
+            ) from error
 
     def _commit(self, oid: Oid) -> Commit:
         commit = commit_of(self.store, oid)

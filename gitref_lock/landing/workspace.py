@@ -7,11 +7,12 @@ Everything here reads the clone and adds objects to it; refs, index and files st
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dulwich.object_store import DiskObjectStore
 from dulwich.objects import ObjectID, ShaFile
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import InvalidNameError, Oid, oid
 from gitref_lock.landing.attributes import Attributes
 from gitref_lock.landing.change import Change
@@ -21,6 +22,7 @@ from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, parents_of
 from gitref_lock.landing.hooks import Hooks
 from gitref_lock.landing.identity import signature
+from gitref_lock.landing.index_file import UnreadableIndexError
 from gitref_lock.landing.merge.policy import Policy
 from gitref_lock.landing.replay import Committer, Replayer
 from gitref_lock.landing.signing import sign_commit, wants_signature
@@ -72,7 +74,7 @@ class Snapshot:
 def take_snapshot(checkout: Checkout, selection: Selection, wish: CommitWish, now_s: int) -> Snapshot:
     """Stage, run the commit hooks, and build the new commit; raise LandingError for what stands in the way."""
     checkout.require_settled()
-    if checkout.unmerged_paths():
+    if _has_unmerged(checkout):
         raise LandingError("unmerged", "the index holds unmerged paths", "resolve them, or end the merge")
     head = checkout.head()
     staged = stage(checkout, selection.paths, take_all=selection.takes_all)
@@ -88,6 +90,14 @@ def take_snapshot(checkout: Checkout, selection: Selection, wish: CommitWish, no
         )
         commit = Oid(built.id.decode("ascii"))
     return Snapshot(head, staged, commit, find_our_commits(checkout, commit or head), tuple(hooks.said))
+
+
+def _has_unmerged(checkout: Checkout) -> bool:
+    """Tell whether the index holds conflicts; an index that only git can read is asked through git when staging."""
+    try:
+        return bool(checkout.unmerged_paths())
+    except UnreadableIndexError:
+        return False
 
 
 def find_our_commits(checkout: Checkout, head: Oid | None) -> OurCommits:

@@ -58,6 +58,7 @@ class ClonePush:
         self._options = options
         self._snapshot = snapshot
         self._target = target
+        self._deadline = deadline
         self._now_s = now_s
         self._nonce = remote.system.entropy.nonce()
         self._policy = policy
@@ -103,7 +104,9 @@ class ClonePush:
     def _fetch_missing(self, oids: Sequence[Oid]) -> None:
         from gitref_lock.landing.change import StoreSink
 
-        self._remote.store.fetch(FetchRequest(wants=tuple(oids)), StoreSink(self.change.store))
+        request, system = FetchRequest(wants=tuple(oids)), self._remote.system
+        sink = StoreSink(self.change.store)
+        reading(system, lambda: self._remote.store.fetch(request, sink), self._deadline)
 
     def request(self, lease: Lease | None) -> PushRequest:
         """Return the push that the runtime is asked for."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.record import Holder
 from gitref_lock.core.timing import QueueTiming
 from gitref_lock.landing.commit import CommitWish

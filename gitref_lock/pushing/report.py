@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.text import JsonObject
 from gitref_lock.landing.local_move import MoveReport
 from gitref_lock.landing.workspace import Snapshot

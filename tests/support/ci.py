@@ -60,7 +60,7 @@ def advance(
 
 
 def served(root: Path, files: Mapping[str | bytes, Entry], *, history: int = 3) -> Repo:
-    """Make the bare repository ``repo.git`` below ``root`` with ``history`` commits, the last of which has ``files``."""
+    """Make ``repo.git`` below ``root`` with ``history`` commits, the last of which has ``files``."""
     bare = make_bare(root / "repo.git", with_commit=False)
     for number in range(1, history):
         advance(bare, {"history.txt": f"{number}\n"}, f"old {number}")
