@@ -42,6 +42,10 @@ test: setup ## every test, then the branch coverage of core/ (must be 100 %)
 demo: setup ## race 8 runners on one file over HTTP, and prove on the remote that all landed once
 	@$(PY) scripts/demo
 
+.PHONY: model
+model: ## check the protocol's model with spin, its mutants too (Debian packages spin and gcc)
+	scripts/check-model
+
 .PHONY: constraints
 constraints: setup ## renew constraints-dev.txt from the versions in .venv
 	@{ sed -n '/^#/p' constraints-dev.txt; $(PY) -m pip freeze --exclude-editable --exclude gitref-lock; } > constraints-dev.new
@@ -55,3 +59,8 @@ bench: setup ## measure beside the git command line and a pull-rebase loop; rewr
 .PHONY: bench-check
 bench-check: setup ## measure single operations; fail when a ratio is over 25 % worse than in docs/performance.json
 	$(PY) scripts/bench --check
+
+.PHONY: simulate
+simulate: setup ## replay one run in virtual time (SEED=, RUNNERS=, STEPS=), or run SEEDS= of them from FIRST= on
+	@$(PY) scripts/simulate $(if $(SEED),--seed $(SEED)) $(if $(RUNNERS),--runners $(RUNNERS)) \
+		$(if $(STEPS),--steps $(STEPS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST))
