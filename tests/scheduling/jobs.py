@@ -155,6 +155,15 @@ class Jobs:
                     stream.close()
 
 
+def served(jobs: list[Job], *, alone: bool = True) -> Job:
+    """Return a job whose command has begun to run; fail when two have and ``alone``."""
+    pipes = {job.process.stdout: job for job in jobs if job.process.stdout is not None}
+    ready, _, _ = select.select(list(pipes), [], [], PATIENCE_S)
+    assert ready, "nobody was served"
+    assert len(ready) == 1 or not alone, "two were served at once"
+    return pipes[ready[0]]
+
+
 def tickets(bare: Repo, lock: str = "main") -> list[str]:
     """Return the names of the tickets that wait for a lock, in service order."""
     return sorted(bare.refs(f"refs/lock-queue/{lock}/"))
