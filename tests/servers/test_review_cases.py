@@ -142,6 +142,25 @@ def test_a_rival_that_steals_the_lock_in_between_makes_the_landing_fail(
     assert bare_repo.ref("refs/locks/main") == leases[0].tip(lock_name("main"))
 
 
+def test_a_landing_wins_in_the_end_against_pushes_that_ignore_the_lock(
+    git_server: GitHttpServer, bare_repo: Repo, repo_url: str, racer: Repo
+) -> None:
+    """Plain pushes move the branch before each of the first three tries: the change is replayed and lands once."""
+
+    def push_plainly(_: object) -> None:
+        tip = tip_at(bare_repo)
+        commit = bare_repo.commit({"plain.txt": tip.encode()}, parents=(tip,), message="plain")
+        bare_repo.set_ref("refs/heads/main", commit)
+
+    plan = FaultPlan()
+    for nth in (1, 3, 4):
+        plan.before(WRITE, nth, push_plainly)
+    git_server.set_faults(plan)
+    report = push_from(racer, repo_url, "mine")
+    assert report.landed is not None
+    assert (subjects_at(bare_repo).count("mine"), subjects_at(bare_repo).count("plain")) == (1, 3)
+
+
 def test_a_lock_file_left_on_the_server_is_waited_for(
     git_server: GitHttpServer, bare_repo: Repo, repo_url: str, racer: Repo
 ) -> None:
