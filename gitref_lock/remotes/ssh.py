@@ -65,6 +65,11 @@ def unquoted_user(user: str) -> str:
     return user.partition(":")[0]
 
 
+def quoted(path: str) -> str:
+    """Return ``path`` in single quotes, always: git-shell takes a path in no other form, however plain it is."""
+    return "'" + path.replace("'", "'\\''").replace("!", "'\\!'") + "'"
+
+
 class SshStore(StatefulStore):
     """A repository behind the user's own ssh, with its configuration, agent and host keys."""
 
@@ -86,7 +91,7 @@ class SshStore(StatefulStore):
             options.append("-batch")
         if place.port:
             options += ["-p" if variant == "ssh" else "-P", place.port]
-        command = f"{service} {shlex.quote(place.path)}"
+        command = f"{service} {quoted(place.path)}"
         return ChildStream(self._command([*options, place.host, command]), environment, self.traffic)
 
     def _command(self, arguments: Sequence[str]) -> list[str]:

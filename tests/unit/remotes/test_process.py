@@ -215,10 +215,10 @@ class TestSsh:
         ("variant", "url", "expected"),
         [
             ("ssh", "me@h:a b", ["-o", "SendEnv=GIT_PROTOCOL", "me@h", "git-upload-pack 'a b'"]),
-            ("ssh", "ssh://h:22/x'y", ["-o", "SendEnv=GIT_PROTOCOL", "-p", "22", "h", "git-upload-pack '/x'\"'\"'y'"]),
-            ("simple", "h:x", ["h", "git-upload-pack x"]),
+            ("ssh", "ssh://h:22/x'y", ["-o", "SendEnv=GIT_PROTOCOL", "-p", "22", "h", "git-upload-pack '/x'\\''y'"]),
+            ("simple", "h:x", ["h", "git-upload-pack 'x'"]),
             ("plink", "ssh://me@h:22/~/x", ["-P", "22", "me@h", "git-upload-pack '~/x'"]),
-            ("tortoiseplink", "h:x", ["-batch", "h", "git-upload-pack x"]),
+            ("tortoiseplink", "h:x", ["-batch", "h", "git-upload-pack 'x'"]),
         ],
     )
     def test_each_kind_of_ssh_gets_its_options(
@@ -241,7 +241,7 @@ class TestSsh:
         command = script(tmp_path / "wrapper", f'[ "$1" = -G ] && exit {answer}\n{self.RECORD}')
         with pytest.raises(RemoteError):
             present(opened("ssh", "h:x", command, RECORD=str(record)))
-        assert record.read_text().splitlines() == [*options, "h", "git-upload-pack x"]
+        assert record.read_text().splitlines() == [*options, "h", "git-upload-pack 'x'"]
 
     @pytest.mark.parametrize(
         ("words", "code", "kind"),
