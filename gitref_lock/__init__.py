@@ -27,11 +27,17 @@ if TYPE_CHECKING:
     from gitref_lock.errors import PolicyError as PolicyError
     from gitref_lock.errors import UsageError as UsageError
     from gitref_lock.library import Lock as Lock
+    from gitref_lock.pushing import PushOptions as PushOptions
+    from gitref_lock.pushing import PushReport as PushReport
+    from gitref_lock.pushing import push as push
     from gitref_lock.runtime.lease import Lease as Lease
 
 _HOMES = {
     "Lock": "gitref_lock.library",
     "Lease": "gitref_lock.runtime.lease",
+    "push": "gitref_lock.pushing",
+    "PushOptions": "gitref_lock.pushing",
+    "PushReport": "gitref_lock.pushing",
     **dict.fromkeys(
         (
             "GitrefLockError",

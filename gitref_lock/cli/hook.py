@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 Kind = Annotated[str, typer.Argument(metavar="pre-receive", help="Which hook this is; only pre-receive is known.")]
 Require = Annotated[
     list[str] | None,
-    typer.Option("--require", metavar="GLOB", help="These branches need a lock even while it does not exist yet."),
+    typer.Option(
+        "--require",
+        envvar="GITREF_LOCK_REQUIRE",
+        metavar="GLOB",
+        help="These branches need a lock even while it does not exist yet.",
+    ),
 ]
 
 
