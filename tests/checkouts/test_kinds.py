@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def assert_landed(report: PushReport, bare: Repo, folder: Repo, *, left: int = 0
     bare.fsck()
 
 
-def push_twice(bare: Repo, url: str, folder: Repo, **options: object) -> None:
+def push_twice(bare: Repo, url: str, folder: Repo, **options: Any) -> None:
     """Push a change from ``folder`` on a moved remote, and another one on a remote that moved again."""
     for turn in ("one", "two"):
         advance(bare, {"theirs.txt": f"{turn}\n", "docs/guide.md": f"guide {turn}\n"}, f"theirs {turn}")

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.commit import CommitWish
@@ -16,7 +17,10 @@ from gitref_lock.runtime.remote import Remote
 from tests.support.gitcli import Repo, git_env, make_bare
 from tests.support.runners import holder, remote_at
 
-Files = Mapping[str | bytes, bytes | str | None]
+Content = bytes | str | None
+Files = Mapping[Any, Content]
+"""Content by path, which is a text or bytes."""
+
 Entry = bytes | str | tuple[str, bytes] | None
 """Content of a plain file, (mode, content) of another entry, or None for a deletion."""
 
@@ -32,7 +36,7 @@ def _quoted(path: str | bytes) -> bytes:
 
 def advance(
     repo: Repo,
-    files: Mapping[str | bytes, Entry],
+    files: Mapping[Any, Entry],
     message: str = "theirs",
     branch: str = "main",
     *,
@@ -59,7 +63,7 @@ def advance(
     return str(repo.git("rev-parse", ref))
 
 
-def served(root: Path, files: Mapping[str | bytes, Entry], *, history: int = 3) -> Repo:
+def served(root: Path, files: Mapping[Any, Entry], *, history: int = 3) -> Repo:
     """Make ``repo.git`` below ``root`` with ``history`` commits, the last of which has ``files``."""
     bare = make_bare(root / "repo.git", with_commit=False)
     for number in range(1, history):
@@ -112,6 +116,11 @@ def content(bare: Repo, path: str, branch: str = "main") -> bytes:
     done = git_result("cat-file", "blob", f"{branch}:{path}", cwd=bare.path)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
+
+
+def strategies(report: PushReport) -> list[object]:
+    """Return the strategies that decided conflicts."""
+    return [item["strategy"] for item in report.landed.conflicts] if report.landed is not None else []
 
 
 def assert_sound(clone: Repo) -> None:
