@@ -6,9 +6,10 @@ All locks of one call are taken by one atomic swap, or none (docs/protocol.md, s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from gitref_lock.core.clocks import ClockReading
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import Stance
 from gitref_lock.core.names import LockName, Nonce, Oid, TicketName
 from gitref_lock.core.queue import contending, in_service_order, newcomer_may_claim, place_of
@@ -32,6 +33,7 @@ from gitref_lock.runtime.waiting import (
     not_acquired_error,
     other_locks,
     removed_after_claim,
+    shortfall,
     supersede_older,
     superseded_error,
 )
@@ -300,22 +302,11 @@ class Acquirer:
                 raise swap_failure(outcome, "writing the ticket", inspect_hint(self.request.names))
         self._extra = other_locks(picture, self.request.names)
         report = self.place.report(picture, self.remote.instants().latest)
-        report = replace(report, why=self._warning(picture, wait, busy))
+        report = replace(report, why=shortfall(self.remote, picture, busy & set(self.request.names), wait))
         self.listener(report)
         # The time spent on asking is part of the pause: a head that looks too late is passed over.
         pause_s = max(_SHORTEST_PACE_S, report.next_look_s - asked_for_s)
         raise NotYet(wait.capped(pause_s) or 0.0)
-
-    def _warning(self, picture: Picture, wait: Deadline, busy: frozenset[LockName]) -> str:
-        """Say when this wait cannot outlive the present lease."""
-        left = wait.remaining_s()
-        for name in self.request.names:
-            state = picture.locks[name]
-            if state is not None and name in busy and left is not None:
-                rest = self.remote.remaining_s(name, state)
-                if rest > left:
-                    return f"this wait ends {rest - left:.0f} s before the present lease can be taken over"
-        return ""
 
     def _not_acquired(self, picture: Picture) -> NotAcquiredError:
         report = self.place.report(picture, self.remote.instants().latest)

@@ -6,10 +6,11 @@ One ticket is one write; while it waits a runner only reads (docs/protocol.md, s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import field
 
 from gitref_lock.core.history import Ring, mean_remaining_s
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import LockState
 from gitref_lock.core.names import LockName, Oid, RefName, TicketName
 from gitref_lock.core.queue import (
@@ -251,6 +252,18 @@ def _supersede(remote: Remote, by: Holder, lock: LockName, entry: Entry, ticket:
     edit = RefEdit(remote.namespace.ticket_ref(lock, entry.name), At(entry.tip), objects[0].oid, Role.TICKET)
     outcome = carry_or_stop(remote, Plan((edit,), tuple(objects)), deadline)
     return 1 if isinstance(outcome, Applied) else 0
+
+
+def shortfall(remote: Remote, picture: Picture, busy: Collection[LockName], wait: Deadline) -> str:
+    """Say when this wait cannot outlive the present lease of one of the busy locks; '' when it can."""
+    left_s = wait.remaining_s()
+    for name in sorted(busy):
+        state = picture.locks[name]
+        if state is not None and left_s is not None:
+            rest_s = remote.remaining_s(name, state)
+            if rest_s > left_s:
+                return f"this wait ends {rest_s - left_s:.0f} s before the present lease can be taken over"
+    return ""
 
 
 def not_acquired_error(report: WaitReport, state: LockState | None, waited_s: float, attempts: int) -> NotAcquiredError:
