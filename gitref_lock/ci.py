@@ -7,8 +7,9 @@ everything that tells two jobs apart, even two on one machine (docs/protocol.md,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.record import Holder
 
 Environ = Mapping[str, str]

@@ -7,10 +7,11 @@ simulator run the same code.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from gitref_lock.core.clocks import ServerDate
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Nonce, Oid, RefName
 from gitref_lock.core.objects import GitObject
 from gitref_lock.core.refs import RefEdit, SwapOutcome

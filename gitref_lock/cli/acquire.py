@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from gitref_lock.cli import keepalive, options
 from gitref_lock.cli.command import Run, checked
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.text import instant
 from gitref_lock.errors import Interrupted, OutcomeUnknownError, UsageError
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 
 import typer
@@ -17,6 +16,7 @@ from gitref_lock.cli import exits
 from gitref_lock.cli.command import Run, command
 from gitref_lock.cli.output import ReaderGoneError
 from gitref_lock.cli.signals import SignalGate
+from gitref_lock.core.lean import dataclass
 from gitref_lock.errors import GitrefLockError, Interrupted, NotAcquiredError, UsageError
 from gitref_lock.ports import RemoteError
 

@@ -9,7 +9,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
@@ -17,6 +17,7 @@ import typer
 
 from gitref_lock.cli import options, safe
 from gitref_lock.cli.output import Output
+from gitref_lock.core.lean import dataclass
 from gitref_lock.errors import UsageError
 from gitref_lock.system import real_system
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TextIO
 
 from gitref_lock.cli import safe
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.text import instant
 from gitref_lock.ports import Clock
 from gitref_lock.remotes.redact import redact

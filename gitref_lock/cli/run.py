@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -11,6 +11,7 @@ import typer
 from gitref_lock.cli import options
 from gitref_lock.cli.acquire import Asked, liveness, warn_old_holders
 from gitref_lock.cli.command import Run, checked
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.text import instant
 from gitref_lock.errors import Interrupted, LeaseLostError, UsageError
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gitref_lock.cli.output import Output
 from gitref_lock.cli.words import duration
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.text import instant
 from gitref_lock.ports import Clock
 from gitref_lock.runtime.waiting import WaitReport

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from gitref_lock.config.values import (
     parse_text,
     parse_ttl,
 )
+from gitref_lock.core.lean import dataclass
 from gitref_lock.errors import ConfigurationError
 
 FILE = ".gitref-lock.toml"

@@ -7,7 +7,8 @@ was written, an observer the least (docs/protocol.md, section 4).
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+
+from gitref_lock.core.lean import dataclass
 
 _KEPT_DATES = 16
 

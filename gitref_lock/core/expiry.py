@@ -6,10 +6,10 @@ uses the one clock that both share, the server's. Nothing else counts, least of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gitref_lock.core.clocks import ServerClock
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.core.record import UNREADABLE_TTL_S, AnyRecord, ClockSource, LockRecord, State
 from gitref_lock.core.timing import MAX_CLOCK_SKEW_S

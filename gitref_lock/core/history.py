@@ -8,8 +8,8 @@ expected waits, and the evidence that decides whether a write of unknown outcome
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Nonce, is_nonce
 from gitref_lock.core.record import MAX_GENERATION, Event
 from gitref_lock.core.text import Fields, JsonObject, MalformedError, clip, instant, parse_object, render_object

@@ -11,13 +11,12 @@ from __future__ import annotations
 from dataclasses import MISSING, Field, FrozenInstanceError, fields
 from dataclasses import dataclass as _standard
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from dataclasses import dataclass as dataclass  # noqa: PLC0414 - re-exported under its own name
 
-_C = TypeVar("_C", bound=type)
 _Fields = tuple[Field[Any], ...]
 
 
@@ -30,7 +29,9 @@ if not TYPE_CHECKING:
         return _made(cls, frozen=frozen, slots=slots, eq=eq)
 
 
-def _made(cls: _C, *, frozen: bool, slots: bool, eq: bool) -> _C:
+def _made(cls: Any, *, frozen: bool, slots: bool, eq: bool) -> Any:  # noqa: ANN401 - a class and its like
+    if any(hasattr(base, "__dataclass_fields__") for base in cls.__mro__[1:]):
+        return _standard(frozen=frozen, slots=slots, eq=eq)(cls)  # rare, and its rules about bases are many
     own = frozenset(vars(cls))
     made: Any = _standard(init=False, repr=False, eq=False, slots=slots)(cls)
     items: _Fields = fields(made)
@@ -51,7 +52,10 @@ def _made(cls: _C, *, frozen: bool, slots: bool, eq: bool) -> _C:
             if method is not None:
                 method.__qualname__ = f"{cls.__qualname__}.{name}"
             setattr(made, name, method)
-    return made  # type: ignore[no-any-return]  # the class of the same name, perhaps with slots
+    told = made.__dataclass_params__
+    told.init = told.repr = True
+    told.eq, told.frozen = eq, frozen
+    return made
 
 
 def _init(cls: type, items: _Fields, *, frozen: bool) -> Callable[..., None]:

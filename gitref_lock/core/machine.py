@@ -6,10 +6,11 @@ in the documentation is drawn from the same table (docs/protocol.md, section 3).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, StrEnum
 
 from gitref_lock.core.history import HistoryLine, Ring
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import LockName, Nonce, Oid
 from gitref_lock.core.objects import GitObject, build_state_commit
 from gitref_lock.core.record import AnyRecord, ClockSource, Event, Holder, LockRecord, ServerInfo, State

@@ -8,8 +8,9 @@ The rules are those of git-check-ref-format, narrowed so that a lock name never 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NewType
+
+from gitref_lock.core.lean import dataclass
 
 Oid = NewType("Oid", str)
 """An object id: 40 lower-case hex digits."""

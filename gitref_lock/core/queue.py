@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from gitref_lock.core.history import mean_remaining_s
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import RANK_LIMIT, LockName, Oid, TicketName
 from gitref_lock.core.ticket import Kind, Ticket
 from gitref_lock.core.timing import QueueTiming

@@ -8,9 +8,10 @@ it counts as held by an unknown holder for a day, so that a damaged or newer sta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import InvalidNameError, LockName, Nonce, is_nonce, lock_name
 from gitref_lock.core.text import (
     Fields,

@@ -7,9 +7,10 @@ reaction, and mixing any two of them loses work or claims a success that never w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import ZERO_OID, Oid, RefName
 
 

@@ -8,9 +8,10 @@ and withdrawn happens (docs/protocol.md, sections 5 and 8).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import InvalidNameError, LockName, Nonce, Oid, is_nonce, lock_name, oid
 from gitref_lock.core.objects import GitObject, build_state_commit
 from gitref_lock.core.record import MAX_PRIORITY, Holder

@@ -6,8 +6,7 @@ lost (docs/protocol.md, sections 4 and 5).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.record import MAX_TTL_S, MIN_TTL_S
 
 MAX_CLOCK_SKEW_S = 10.0

@@ -7,9 +7,9 @@ rewound lock. It proves nothing about what the ring has already dropped (docs/pr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gitref_lock.core.history import HistoryLine
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import TRANSITIONS, GenerationRule, LockState, Stance, Target
 from gitref_lock.core.record import LockRecord
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gitref_lock.core.expiry import Rule
 from gitref_lock.core.history import HistoryLine
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import LockState
 from gitref_lock.core.names import LockName, Oid, RefName
 from gitref_lock.core.queue import Entry, expected_wait_s, in_service_order

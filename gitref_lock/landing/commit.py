@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from dulwich.objects import Commit, ObjectID
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.landing import message as messages
 from gitref_lock.landing.checkout import Checkout

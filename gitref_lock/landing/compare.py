@@ -6,11 +6,11 @@ import os
 import stat
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from dulwich.objects import Blob
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.convert import Converter
 from gitref_lock.landing.errors import NeedsGitError, StagingError

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.landing.errors import NotARepositoryError, UnsafeRepositoryError
 from gitref_lock.remotes.gitconfig import expand_path, load
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from dulwich.object_store import BaseObjectStore
 from dulwich.objects import Commit, ObjectID
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 
 _SLOP = 64

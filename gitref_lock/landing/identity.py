@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.errors import IdentityError
 

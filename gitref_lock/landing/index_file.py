@@ -11,9 +11,11 @@ import hashlib
 import os
 import struct
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import NamedTuple
+
+from gitref_lock.core.lean import dataclass
 
 ASSUME_VALID = 0x8000
 EXTENDED = 0x4000

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid, RefName, oid
 from gitref_lock.landing.checkout import Checkout, raw, text
 from gitref_lock.landing.errors import LandingError

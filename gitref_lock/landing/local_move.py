@@ -13,11 +13,11 @@ they are and reported (docs/protocol.md, section 6).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 from dulwich.file import FileLocked
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.compare import Task

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from dulwich.wildmatch import MalformedPattern, translate, translate_bracket_expression
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.landing.checkout import text
 from gitref_lock.landing.errors import NeedsGitError, PathspecError
 

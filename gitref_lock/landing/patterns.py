@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from dulwich.wildmatch import MalformedPattern, translate
+
+from gitref_lock.core.lean import dataclass
 
 _WILD = re.compile(rb"[*?\[\\]")
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)

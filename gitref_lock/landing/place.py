@@ -15,9 +15,9 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.landing.attributes import Attributes
 from gitref_lock.landing.checkout import Checkout, text
 from gitref_lock.landing.compare import Comparer, Task

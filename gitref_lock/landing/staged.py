@@ -7,9 +7,10 @@ Staging writes objects only. Refs, index and files stay as they are until the la
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.index_file import Entry

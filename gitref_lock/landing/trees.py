@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from dulwich.object_store import BaseObjectStore
 from dulwich.objects import ObjectID, Tree
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.landing.errors import LandingError
 

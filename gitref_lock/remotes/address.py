@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.remotes.gitconfig import RemoteConfigError, expand_path
 from gitref_lock.remotes.redact import redact
 from gitref_lock.remotes.settings import Scheme

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.remotes.gitconfig_parse import RawEntry, RemoteConfigError, bad_config, parse_environment, parse_text
 from gitref_lock.remotes.gitconfig_values import Entry, GitConfig, Scope, parse_bool, parse_int
 from gitref_lock.remotes.wildmatch import matches

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.remotes.streams import Deadline, LinkError, Stream
 
 MAX_HEAD_BYTES = 65536

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from gitref_lock.core.lean import dataclass
 from gitref_lock.ports import RemoteError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -6,9 +6,10 @@ Sources: git-config(1), ``http.*`` and ``remote.<name>.proxy``; git(1), "Environ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.remotes import credentials
 from gitref_lock.remotes.address import Address
 from gitref_lock.remotes.gitconfig import GitConfig, RemoteConfigError, expand_path, parse_int

@@ -11,8 +11,8 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.core.objects import GitObject, ObjectKind
 

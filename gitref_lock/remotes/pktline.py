@@ -6,8 +6,9 @@ Bounded in what is kept, strict in what is accepted: what is no packet raises Wi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
+
+from gitref_lock.core.lean import dataclass
 
 MAX_PROGRESS_CHARS = 16_384
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.remotes.gitconfig import GitConfig, RemoteConfigError, expand_path, parse_bool
 from gitref_lock.remotes.gitconfig_parse import bad_config, parse_text
 

@@ -7,8 +7,10 @@ between the two, so that an adapter never reads a configuration and ``locate`` n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from gitref_lock.core.lean import dataclass
 
 Scheme = Literal["http", "ssh", "git", "path"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import select
 import socket
-from dataclasses import dataclass
 from typing import Protocol
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.ports import Clock, RemoteError, Traffic
 
 CHUNK = 65536

@@ -7,8 +7,9 @@ gets its verdict in the same swap and never holds up the others (docs/protocol.m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import LockName, Oid, TicketName
 from gitref_lock.core.objects import GitObject
 from gitref_lock.core.queue import Entry, in_service_order

@@ -14,8 +14,9 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NoReturn
+
+from gitref_lock.core.lean import dataclass
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import Stance
 from gitref_lock.core.names import Oid, RefName
 from gitref_lock.core.record import Holder, LockRecord

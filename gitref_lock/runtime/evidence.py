@@ -6,8 +6,9 @@ An answer costs a request to somebody else's service, so only those who are serv
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import LockState
 from gitref_lock.core.names import LockName, Oid
 from gitref_lock.core.record import LockRecord

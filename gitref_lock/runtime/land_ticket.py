@@ -7,8 +7,9 @@ so the change is either landed or withdrawn, whichever the server saw first (doc
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import LockName, Nonce, Oid, RefName, TicketName
 from gitref_lock.core.objects import GitObject
 from gitref_lock.core.queue import Entry, rank_ms

@@ -7,8 +7,9 @@ The fence is always an update of an existing lock ref to a fresh state inside th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import Stance
 from gitref_lock.core.names import LockName, Oid, RefName
 from gitref_lock.core.objects import GitObject, ObjectKind

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import ZERO_OID, Oid
 from gitref_lock.core.objects import GitObject
 from gitref_lock.core.queue import Entry, claim_delay_s, in_service_order, watch_window

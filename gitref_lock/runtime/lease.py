@@ -7,10 +7,11 @@ clocks: early perhaps, late never. A lease once lost is lost for good (docs/prot
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from threading import RLock
 
 from gitref_lock.core.clocks import ClockReading, elapsed_for_holder
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import LockState, NextState, Stance
 from gitref_lock.core.names import LockName, Nonce, Oid
 from gitref_lock.core.record import Event, Holder, LockRecord, State

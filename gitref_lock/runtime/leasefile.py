@@ -11,12 +11,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from gitref_lock.core.clocks import ClockReading, ServerClock, ServerDate
 from gitref_lock.core.expiry import Observation
 from gitref_lock.core.history import Ring
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import LockState
 from gitref_lock.core.names import InvalidNameError, LockName, Nonce, is_nonce, lock_name, oid
 from gitref_lock.core.record import LockRecord, decode_record

@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import LockName
 from gitref_lock.core.record import LockRecord
 from gitref_lock.core.text import clip

@@ -7,9 +7,10 @@ from the remote first (docs/protocol.md, section 3).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gitref_lock.core.clocks import ClockReading
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import LockState, Stance
 from gitref_lock.core.names import LockName, Nonce
 from gitref_lock.core.record import ClockSource, Holder, LockRecord, State

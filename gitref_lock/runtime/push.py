@@ -7,8 +7,9 @@ withdrawn (docs/protocol.md, section 6).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import Stance
 from gitref_lock.core.names import Oid, RefName
 from gitref_lock.core.queue import in_service_order

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 
 from gitref_lock import __version__
 from gitref_lock.core.clocks import ClockReading, ServerClock
 from gitref_lock.core.expiry import Observation, Rule, contradicts, expired_by, observe, remaining_s
 from gitref_lock.core.history import Ring
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import HISTORY_FILE, LOCK_FILE, LockState, Stance
 from gitref_lock.core.names import LockName, Namespace, Nonce, Oid, RefName, TicketName
 from gitref_lock.core.queue import Entry

@@ -8,9 +8,10 @@ is tried again until the holder's own deadline; what cannot be renewed by then i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from threading import Event, Thread
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.errors import GitrefLockError, LeaseLostError
 from gitref_lock.ports import RemoteError
 from gitref_lock.runtime.deadline import Deadline

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import LockName, Namespace
 from gitref_lock.errors import UsageError
 from gitref_lock.ports import System

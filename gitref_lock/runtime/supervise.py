@@ -8,9 +8,10 @@ under way then can only be refused, or is adopted and released (docs/protocol.md
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from threading import RLock
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import LockState
 from gitref_lock.core.record import Event, LockRecord, State
 from gitref_lock.errors import GitrefLockError, LeaseLostError

@@ -12,8 +12,8 @@ import os
 import select
 import signal
 import struct
-from dataclasses import dataclass
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.ports import Clock
 from gitref_lock.runtime.command import end_group, signal_group
 

@@ -7,8 +7,9 @@ Every plan built here brings its own kill: the swap that, from the same expectat
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import LockState, NextState, Stance, Write, step
 from gitref_lock.core.names import LockName, Nonce
 from gitref_lock.core.record import Event, Holder, ServerInfo

@@ -104,6 +104,9 @@ PURE_MODULES = {
 
 IMPURE_BUILTINS = {"open", "input", "print", "exec", "eval", "breakpoint", "__import__"}
 
+COMPILES_METHODS = {"lean.py"}
+"""Where ``core`` may call ``exec``, as the standard library's dataclasses do: on text made of field names only."""
+
 MODULE_LINES = 330
 FUNCTION_LINES = 70
 
@@ -229,7 +232,8 @@ def test_core_is_pure() -> None:
                 findings.append(where(path, line, f"imports {name}"))
         for node in ast.walk(parse(path)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_BUILTINS:
-                findings.append(where(path, node.lineno, f"calls {node.func.id}"))
+                if node.func.id != "exec" or path.name not in COMPILES_METHODS:
+                    findings.append(where(path, node.lineno, f"calls {node.func.id}"))
             elif isinstance(node, ast.Global):
                 findings.append(where(path, node.lineno, "keeps global state"))
     assert findings == []

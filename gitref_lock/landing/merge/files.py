@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.landing.merge.objects import Entry, Objects
 from gitref_lock.landing.merge.policy import Policy

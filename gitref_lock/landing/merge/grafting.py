@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dulwich.objects import ObjectID
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.landing.merge.objects import TREE_MODE, Entry, Objects
 
 

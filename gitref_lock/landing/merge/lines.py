@@ -9,9 +9,9 @@ where it is clean the bytes are git's. Edits of adjacent lines therefore conflic
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.landing.merge.difference import Hunk, diff
 
 _BINARY_PROBE = 8000

@@ -7,9 +7,10 @@ JSON is read as a stranger's (docs/protocol.md, sections 7 and 8).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeGuard
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.landing.merge.globs import GlobError, compile_glob, matches
 from gitref_lock.landing.strategies.base import Runner, Strategy, StrategySpecError
 from gitref_lock.landing.strategies.registry import strategy_for

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dulwich.objects import ObjectID
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.landing.merge.changes import parent_of
 from gitref_lock.landing.merge.lines import is_binary, split_lines
 from gitref_lock.landing.merge.objects import Entry, Objects

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dulwich.objects import ObjectID
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dulwich.object_store import BaseObjectStore
 from dulwich.objects import ObjectID, ShaFile
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.landing.merge.changes import Changes, changes_between, parent_of, parents_of
 from gitref_lock.landing.merge.files import Deferred, FileMerger, Question

@@ -8,8 +8,9 @@ project exists to prevent (docs/protocol.md, section 7).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from gitref_lock.core.lean import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ They hold no process code; the landing code injects the runner (and the temporar
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.landing.strategies.base import (
     Merged,
     Runner,
