@@ -9,8 +9,9 @@ expectation, after which the late copy can only be refused. A landing is proved 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import LockState, NextState
 from gitref_lock.core.names import LockName, Oid, RefName
 from gitref_lock.core.objects import GitObject
@@ -40,6 +41,11 @@ PATIENCE_S = 60.0
 _TORN_READ_S = 1.0
 _TORN_READS = 3
 _CONTENDED = 3
+
+_AT_THE_DOOR = frozenset(
+    {RefusalKind.AUTHENTICATION, RefusalKind.PERMISSION, RefusalKind.NOT_FOUND, RefusalKind.NO_ATOMIC}
+)
+"""Refusals by which the server has not looked at the swap at all, nor at any copy of it."""
 
 _RAISES_GENERATION = frozenset(
     {Event.ACQUIRE, Event.TAKE_OVER, Event.PREEMPT, Event.BREAK, Event.REAP, Event.LAND, Event.LAND_EXPIRED}
@@ -134,7 +140,7 @@ class Swapper:
             if isinstance(outcome, Applied | Breached) or not is_open:
                 if isinstance(outcome, Breached | Refused):
                     self.remote.forget_server()
-                return outcome
+                return self._looked_for(plan, outcome, patience)
             sent_nothing = is_busy or (isinstance(outcome, Unknown) and outcome.nothing_sent)
             in_doubt = self.was_in_doubt = in_doubt or not sent_nothing
             if in_doubt:
@@ -146,6 +152,13 @@ class Swapper:
                 return self._kill(plan) if in_doubt else outcome
             wish = outcome.retry_after_s if isinstance(outcome, Unknown) else None
             self._pause(patience.capped(wish or backoff_s(self.remote.system, attempt)) or 0.0)
+
+    def _looked_for(self, plan: Plan, outcome: SwapOutcome, until: Deadline) -> SwapOutcome:
+        """Return what became of a landing that was refused: a proxy may have sent an earlier copy, which landed."""
+        if plan.landing is None or not isinstance(outcome, Refused) or outcome.kind in _AT_THE_DOOR:
+            return outcome
+        judged = self._judge_patiently(plan, until)
+        return judged if isinstance(judged, Applied | Breached) else outcome
 
     def _send(self, plan: Plan, deadline: Deadline) -> SwapOutcome:
         hurried = self.interrupted is not None or deadline.is_over
