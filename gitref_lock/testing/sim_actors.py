@@ -214,7 +214,8 @@ class Runner:
         else:
             result.result = "acquired"
             self.say(f"acquired {', '.join(locks)}, generation {lease.generation}")
-            span = LeaseSpan(self.name, lease.names, lease.token, self.now, timing.kill_after_s)
+            kill_after_s = timing.kill_after_s / self.clock.rate
+            span = LeaseSpan(self.name, lease.names, lease.token, self.now, kill_after_s)
             self.network.history.leases.append(span)
             self._watch(lease, span)
         result.ended_s = self.now
@@ -237,8 +238,12 @@ class Runner:
         """Write down that the lease is over, and whether the machine has just come back from standing still."""
         if span.noticed_s is None:
             span.noticed_s = self.now
-            stood = [begin for begin, end in self.network.history.paused.get(self.name, ()) if end == self.now]
-            span.stopped_from_s = min(stood, default=None)
+            since = self.now
+            for begin, end in reversed(self.network.history.paused.get(self.name, [])):
+                if end < since:
+                    break
+                since = begin
+            span.stopped_from_s = since if since < self.now else None
 
     def _work(self, lease: Lease, span: LeaseSpan, work_s: float) -> None:
         """Work until it is done or the lease is lost; a lost lease's command needs a little to die."""
@@ -266,7 +271,7 @@ class Runner:
     def _release(self, lease: Lease, span: LeaseSpan) -> None:
         """Let what still runs end, then free the locks."""
         span.given_up_s = span.given_up_s or (self.now if span.noticed_s is None else span.end_s())
-        lease.remote.system.sleeper.sleep(max(0.0, span.given_up_s - self.now))
+        lease.remote.system.sleeper.sleep(max(0.0, span.given_up_s - self.now) * self.clock.rate)
         try:
             failure = lease.release(Deadline.after(lease.remote.system, _RELEASE_S))
         except RemoteError as error:

@@ -53,7 +53,9 @@ def _passed(
     came_s, priority = (served[0][0], served[0][1].priority) if served else _began(history, event)
     found = []
     for ref, (written_s, ticket) in after.items():
-        if ref not in before or ticket.kind is not kind or ticket.holder.host == event.actor or len(ticket.locks) > 1:
+        if ref not in before or ticket.kind is not kind or ticket.holder.host == event.actor:
+            continue
+        if ticket.locks != (history.lock,):
             continue  # a waiter for several locks is passed over while another of them is busy
         gap = priority - ticket.priority
         bound_s = overtaking_bound_s(gap, QueueTiming().head_start_s) + history.rank_slack_s + SLACK_S

@@ -31,7 +31,9 @@ def _fault(history: History, event: Applied, move: Move, *, was_there: bool) -> 
     if kept is None or kept.kind is not Kind.LAND:
         return ""
     if move.before is None:
-        return "its name was used by a second create" if was_there else ""
+        # A verdict may be put where a swept one was: it only keeps a late copy of the create away.
+        is_waiting = new is not None and new.verdict is None
+        return "its name was used by a second create" if was_there and is_waiting else ""
     if new is None:
         return "" if old is not None and old.verdict is not None else "it was deleted before it ended"
     if old is not None and old.verdict is not None:
