@@ -13,7 +13,7 @@ from dataclasses import replace
 from gitref_lock.core.clocks import ServerDate
 from gitref_lock.core.names import Oid, RefName
 from gitref_lock.core.refs import RefEdit, RefusalKind, Refused, Unknown
-from gitref_lock.ports import Capabilities, FetchRequest, RemoteError, System
+from gitref_lock.ports import Capabilities, FetchRequest, ObjectsGoneError, RemoteError, System
 from gitref_lock.remotes.http1 import BodyTooLargeError, Reply, http_date
 from gitref_lock.remotes.http_client import HttpClient
 from gitref_lock.remotes.pktline import TooLargeError, WireError, packets_of
@@ -42,6 +42,7 @@ from gitref_lock.remotes.wire import (
     parse_fetch_v2,
     parse_ls_refs,
     parse_report,
+    unadvertised,
     under,
 )
 
@@ -107,6 +108,11 @@ class HttpStore(GitStore):
             if reply is not None:
                 return parse_fetch_v2(packets_of(reply.body), max_bytes=max_bytes)
         offered = self._old_server or self._old_advertisement(deadline)
+        if unadvertised(request, offered) is not None:  # by an older advertisement
+            offered = self._old_advertisement(deadline)
+            gone = unadvertised(request, offered)
+            if gone is not None:
+                raise ObjectsGoneError(f"the server does not advertise {gone}")
         body = fetch_request_v0(request, offered.capabilities)
         sent, _ = self._post_read("fetch", body, deadline, room, protocol_v2=False)
         _raise_for(sent)

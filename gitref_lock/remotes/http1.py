@@ -146,7 +146,13 @@ def read_reply(
     if status in {204, 304} or (not has_body and 200 <= status < 300):
         return Reply(status, reason, headers, b"", keep_alive and not feed.buffer)
     body = _Body(headers.get("content-encoding", "").strip().lower(), max_bytes)
-    is_complete, until_end = _read_body(feed, headers, body, enough)
+    try:
+        is_complete, until_end = _read_body(feed, headers, body, enough)
+    except LinkError:
+        # An error's status says it all; Apache never ends the body of some, and closes the connection seconds later.
+        if status < 400:
+            raise
+        is_complete, until_end = False, True
     data = body.finish() if is_complete else bytes(body.data)
     keep_alive = keep_alive and is_complete and not until_end and not feed.buffer
     return Reply(status, reason, headers, data, keep_alive, is_complete)

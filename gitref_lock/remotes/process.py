@@ -18,7 +18,7 @@ from pathlib import Path
 from gitref_lock.core.clocks import ServerDate
 from gitref_lock.core.names import Oid, RefName
 from gitref_lock.core.refs import RefEdit, Unknown
-from gitref_lock.ports import Capabilities, FetchRequest, RemoteError, System
+from gitref_lock.ports import Capabilities, FetchRequest, ObjectsGoneError, RemoteError, System
 from gitref_lock.remotes.child import ChildStream, child_environment
 from gitref_lock.remotes.pktline import FLUSH_PKT, Packet, WireError, packets_from, pkt
 from gitref_lock.remotes.redact import redact
@@ -37,6 +37,7 @@ from gitref_lock.remotes.wire import (
     parse_fetch_v2,
     parse_ls_refs,
     parse_report,
+    unadvertised,
     under,
 )
 
@@ -135,6 +136,9 @@ class StatefulStore(GitStore):
                 conversation.stream.send(fetch_request_v2(request, thin=thin), deadline)
                 reply = parse_fetch_v2(conversation.packets(deadline), max_bytes=max_bytes)
             else:
+                gone = unadvertised(request, conversation.advertisement)
+                if gone is not None:
+                    raise ObjectsGoneError(f"the server does not advertise {gone}")
                 body = fetch_request_v0(request, conversation.advertisement.capabilities)
                 conversation.stream.send(body, deadline)
                 reply = parse_fetch_v0(

@@ -203,7 +203,9 @@ class GitStore(ABC):
             words = shown(str(exc), self._secrets())
             if _GONE.search(words):
                 raise ObjectsGoneError(words) from None
-            code = "not-found" if _NOT_FOUND.search(words) else "protocol"
+            kind = kind_of_error(words)
+            is_missing = kind is RefusalKind.NOT_FOUND or _NOT_FOUND.search(words)
+            code = "not-found" if is_missing else "permission" if kind is RefusalKind.PERMISSION else "protocol"
             raise RemoteError(code, words) from None
         except (WireError, PackError) as exc:
             raise RemoteError("protocol", shown(str(exc), self._secrets()), transient=True) from None

@@ -8,8 +8,9 @@ Formats: gitprotocol-common(5), gitprotocol-pack(5), gitprotocol-v2(5), gitproto
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import ZERO_OID, InvalidNameError, Oid, RefName, oid
 from gitref_lock.core.refs import At, RefEdit
 from gitref_lock.ports import FetchRequest
@@ -172,6 +173,17 @@ def fetch_request_v0(request: FetchRequest, offered: Mapping[str, str]) -> bytes
         lines.append(f"filter {request.filter_spec}")
     haves = b"".join(pkt(f"have {have}\n") for have in request.haves)
     return b"".join(pkt(line + "\n") for line in lines) + FLUSH_PKT + haves + pkt("done\n")
+
+
+def unadvertised(request: FetchRequest, advertisement: Advertisement) -> Oid | None:
+    """Return a wanted object that a version 0 server would refuse, since no ref of its advertisement points there.
+
+    Some servers (JGit) then end the connection without a word, which looks like a broken network.
+    """
+    if {"allow-reachable-sha1-in-want", "allow-any-sha1-in-want"} & advertisement.capabilities.keys():
+        return None
+    tips = set(advertisement.refs.values())
+    return next((want for want in request.wants if want not in tips), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,8 @@ _PROGRESS = (
 # What servers and proxies send instead of a report when they look at the request and refuse to begin.
 _ERRORS = (
     (r"outside refs/heads|only branch updates are permitted", RefusalKind.NAMESPACE),
-    (r"access denied or repository not exported|repository not found", RefusalKind.NOT_FOUND),
+    (r"access denied or repository not exported|repository not found|no such repository", RefusalKind.NOT_FOUND),
+    (r"service not enabled", RefusalKind.PERMISSION),
     (r"access denied|permission to \S+ denied|DENIED by|not authorized|read-only", RefusalKind.PERMISSION),
 )
 

@@ -124,7 +124,7 @@ def make_authority(folder: Path) -> Path:
 
 
 @contextmanager
-def nginx(max_body: str = "64m") -> Iterator[Service]:
+def nginx(max_body: str = "8m") -> Iterator[Service]:
     """Start nginx with fcgiwrap: HTTPS with a certificate of our own authority, and a password."""
     with ExitStack() as stack:
         folder = stack.enter_context(open_folder())
