@@ -18,7 +18,7 @@ from gitref_lock.core.refs import Applied, RefusalKind, Refused, Superseded, Unk
 from gitref_lock.core.timing import LeaseTiming
 from gitref_lock.errors import ConfigurationError, Interrupted
 from gitref_lock.landing.change import Change, Prepared
-from gitref_lock.ports import RemoteError, StoredCommit
+from gitref_lock.ports import ObjectsGoneError, RemoteError, StoredCommit
 from gitref_lock.runtime.acquire import Acquirer, AcquireRequest
 from gitref_lock.runtime.combine import swept
 from gitref_lock.runtime.deadline import Deadline
@@ -35,6 +35,7 @@ from gitref_lock.runtime.writing import Found, created
 
 UNFENCED_TTL_S = 120.0
 _RELEASE_BUDGET_S = 5.0
+_GONE_IN_A_ROW = 8
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class Pusher:
     queue: LandingQueue
     _limit: Deadline
     _tried: bool = False
+    _gone: int = 0
     _unfenced: Lease | None = field(default=None)
 
     @classmethod
@@ -84,6 +86,19 @@ class Pusher:
                 self._unfenced.release(Deadline.after(system, _RELEASE_BUDGET_S))
 
     def _attempt(self) -> Landed:
+        """Make one attempt; one that met an object which is no longer served begins anew with a fresh listing."""
+        try:
+            return self._try()
+        except ObjectsGoneError:
+            self._gone += 1
+            if self._gone >= _GONE_IN_A_ROW:
+                raise
+            raise NotYet(self.errand.remote.system.entropy.uniform(0.05, 0.25)) from None
+        except NotYet:
+            self._gone = 0
+            raise
+
+    def _try(self) -> Landed:
         errand, request = self.errand, self.errand.request
         errand.attempts += 1
         picture = self._look()

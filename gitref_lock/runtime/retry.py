@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from gitref_lock.ports import RemoteError, System
+from gitref_lock.ports import ObjectsGoneError, RemoteError, System
 from gitref_lock.runtime.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def reading(system: System, read: Callable[[], T], deadline: Deadline, *, patien
         try:
             return read()
         except RemoteError as error:
-            if not error.transient:
-                raise
+            if not error.transient or isinstance(error, ObjectsGoneError):
+                raise  # what is gone stays gone: only another listing can help
             failed += 1
             raise NotYet(error.retry_after_s or backoff_s(system, failed)) from error
 
