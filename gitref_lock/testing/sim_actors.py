@@ -132,6 +132,7 @@ class Runner:
             lease=lease,
         )
         result = PushResult(self.name, name, self.now, wait_s, result="crashed", priority=priority)
+        result.is_emergency = bool(emergency)
         self.network.history.pushes.append(result)
         if span is not None:
             span.given_up_s = self.now  # from here on the fence protects the landing, not the holder's belief

@@ -97,6 +97,7 @@ class PushResult:
     how: str = ""
     head: Oid | None = None
     priority: int = 0
+    is_emergency: bool = False
 
 
 @dataclass(slots=True)

@@ -36,15 +36,15 @@ class Kernel:
     def __init__(self) -> None:
         """Begin at 0."""
         self.now = 0.0
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._serial = 0
 
-    def at(self, instant_s: float, action: Callable[[], None]) -> None:
+    def at(self, instant_s: float, action: Callable[[], object]) -> None:
         """Call ``action`` at a true time, in the order of asking when times are equal."""
         self._serial += 1
         heapq.heappush(self._heap, (max(instant_s, self.now), self._serial, action))
 
-    def after(self, seconds: float, action: Callable[[], None]) -> None:
+    def after(self, seconds: float, action: Callable[[], object]) -> None:
         """Call ``action`` in ``seconds``."""
         self.at(self.now + seconds, action)
 
@@ -72,7 +72,7 @@ class Reply(Generic[_T]):
 
     task: Task
     is_here: bool = False
-    is_awaited: bool = False
+    nap: int | None = None
     value: _T | None = None
     error: Exception | None = None
 
@@ -88,8 +88,8 @@ class Reply(Generic[_T]):
 
     def _arrive(self) -> None:
         self.is_here = True
-        if self.is_awaited:
-            self.task.wake()
+        if self.nap is not None:
+            self.task.wake_from(self.nap)
 
 
 @dataclass(slots=True)
@@ -149,7 +149,7 @@ class Task:
         self.check()
         self._naps += 1
         nap = self._naps
-        self.kernel.after(max(0.0, seconds), lambda: self._wake_from(nap))
+        self.kernel.after(max(0.0, seconds), lambda: self.wake_from(nap))
         self._block(nap)
 
     def pause(self, seconds: float) -> None:
@@ -161,10 +161,9 @@ class Task:
         """Return what comes; raise its error, or TimedOut."""
         self.check()
         if not reply.is_here:
-            reply.is_awaited = True
             self._naps += 1
-            nap = self._naps
-            self.kernel.after(max(0.0, timeout_s), lambda: self._wake_from(nap))
+            nap = reply.nap = self._naps
+            self.kernel.after(max(0.0, timeout_s), lambda: self.wake_from(nap))
             self._block(nap)
         if not reply.is_here:
             raise TimedOut
@@ -172,16 +171,12 @@ class Task:
             raise reply.error
         return reply.value  # type: ignore[return-value]  # a reply without an error has its value
 
-    def wake(self) -> None:
-        """End the present wait now, or when the pause is over."""
-        if self._asleep is not None:
-            self._wake_from(self._asleep)
-
-    def _wake_from(self, nap: int) -> None:
+    def wake_from(self, nap: int) -> None:
+        """End one wait, now or when the machine goes on; a wait that is over already is left alone."""
         if self._asleep != nap:
             return
         if self.kernel.now < self.stop.until_s:
-            self.kernel.at(self.stop.until_s, lambda: self._wake_from(nap))
+            self.kernel.at(self.stop.until_s, lambda: self.wake_from(nap))
             return
         self._asleep = None
         assert self._green is not None

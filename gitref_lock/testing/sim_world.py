@@ -145,43 +145,48 @@ def _server(kernel: Kernel, history: History, dice: random.Random) -> SimServer:
 
 def _disturb(world: World, dice: random.Random) -> None:
     """Draw what people and administrators do during the safety phase; each kind in a part of the runs only."""
-    kernel, server, network = world.kernel, world.server, world.network
-    end_s = world.setting.safety_s
-    person = Person(network, dice)
-
-    def often(share: float, most: int, text: str) -> list[float]:
+    server, person = world.server, Person(world.network, dice)
+    kinds: tuple[tuple[float, int, str, Callable[[], object]], ...] = (
+        (0.4, 4, "a human pushes without the lock", person.push),
+        (0.1, 2, "a human rewinds the branch", person.rewind),
+        (0.05, 1, "a human deletes the branch", person.delete),
+        (0.2, 6, "unreachable objects are collected", server.collect),
+        (0.3, 8, "the server's ref lock is taken", lambda: setattr(server, "busy_pushes", dice.randint(1, 4))),
+        (0.1, 2, "a hook refuses for a while", lambda: _refuse(world, dice.uniform(0.5, 10.0))),
+        (0.3, 4, "a wall clock is set", lambda: dice.choice(world.runners).clock.jump(dice.choice(_JUMPS_S))),
+        (0.3, 3, "an operator breaks the lock", lambda: _operator(world)),
+        (0.06, 1, "an old mirror is pushed back", server.push_mirror),
+        (0.3, 3, "a partition begins", lambda: _cut(world, dice)),
+    )
+    for share, most, text, action in kinds:
         if dice.random() >= share:
-            return []
-        times = sorted(
-            round(dice.uniform(0.5, end_s * dice.choice((0.2, 1.0))), 2) for _ in range(dice.randint(1, most))
-        )
+            continue
+        longest_s = world.setting.safety_s * dice.choice((0.2, 1.0))
+        times = sorted(round(dice.uniform(0.5, longest_s), 2) for _ in range(dice.randint(1, most)))
         world.facts.append(f"{text} at {', '.join(f'{at:g}' for at in times)} s")
-        return times
+        for at_s in times:
+            world.kernel.at(at_s, action)
+            if action == server.push_mirror:
+                world.kernel.at(at_s * dice.random(), server.remember_mirror)
 
-    for at_s in often(0.4, 4, "a human pushes without the lock"):
-        kernel.at(at_s, person.push)
-    for at_s in often(0.1, 2, "a human rewinds the branch"):
-        kernel.at(at_s, person.rewind)
-    for at_s in often(0.05, 1, "a human deletes the branch"):
-        kernel.at(at_s, person.delete)
-    for at_s in often(0.2, 6, "unreachable objects are collected"):
-        kernel.at(at_s, server.collect)
-    for at_s in often(0.3, 8, "the server's ref lock is taken"):
-        kernel.at(at_s, lambda: setattr(server, "busy_pushes", dice.randint(1, 4)))
-    for at_s in often(0.1, 2, "a hook refuses for a while"):
-        kernel.at(at_s, lambda: setattr(server, "pre_receive_hook", lambda _: "no pushes now, please"))
-        kernel.at(at_s + dice.uniform(0.5, 10.0), lambda: setattr(server, "pre_receive_hook", None))
-    for at_s in often(0.3, 4, "a wall clock is set"):
-        kernel.at(at_s, lambda: dice.choice(world.runners).clock.jump(dice.choice((-3600.0, -5.0, 5.0, 3600.0))))
-    for at_s in often(0.3, 3, "an operator breaks the lock"):
-        kernel.at(at_s, lambda: _operator(world))
-    for at_s in often(0.04, 1, "an old mirror is pushed back"):
-        kernel.at(at_s * dice.random(), server.remember_mirror)
-        kernel.at(at_s, server.push_mirror)
-    for at_s in often(0.3, 3, "a partition begins"):
-        runner = dice.choice(world.runners).name
-        outbound, inbound = dice.choice(((True, True), (True, False), (False, True)))
-        network.partitions.append(Partition(runner, at_s, at_s + dice.uniform(1.0, 90.0), outbound, inbound))
+
+_JUMPS_S = (-3600.0, -5.0, 5.0, 3600.0)
+_CUTS = ((True, True), (True, False), (False, True))
+
+
+def _refuse(world: World, seconds: float) -> None:
+    """Let a hook refuse every push for a while."""
+    server = world.server
+    server.pre_receive_hook = lambda _: "no pushes now, please"
+    world.kernel.after(seconds, lambda: setattr(server, "pre_receive_hook", None))
+
+
+def _cut(world: World, dice: random.Random) -> None:
+    """Cut one runner off, in one direction or both."""
+    outbound, inbound = dice.choice(_CUTS)
+    now = world.kernel.now
+    runner = dice.choice(world.runners).name
+    world.network.partitions.append(Partition(runner, now, now + dice.uniform(1.0, 90.0), outbound, inbound))
 
 
 def _operator(world: World) -> None:

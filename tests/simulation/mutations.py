@@ -18,7 +18,7 @@ from gitref_lock.core.ticket import Verdict
 from gitref_lock.core.timing import LeaseTiming
 from gitref_lock.remotes import store as remote_store
 from gitref_lock.remotes.wire import Report
-from gitref_lock.runtime import combine, landing_queue, lease, push, swapper, waiting, writing
+from gitref_lock.runtime import combine, landing_plan, landing_queue, lease, push, swapper, waiting, writing
 from gitref_lock.runtime.acquire import Acquirer
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.land_ticket import LandTicket
@@ -35,6 +35,7 @@ from gitref_lock.testing.sim_history import DELETE
 from gitref_lock.testing.sim_world import Setting, World
 
 Patch = pytest.MonkeyPatch
+_ANY = Setting(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Mutation:
     name: str
     apply: Callable[[Patch], None]
     oracles: frozenset[str]
-    setting: Setting = Setting(0)
+    setting: Setting = _ANY
+    is_slow: bool = False
 
     def catch(self, most: int) -> tuple[int, str] | None:
         """Return how many seeds it took and what was found; None when nothing was within ``most``."""
@@ -76,7 +78,7 @@ def _fence(patch: Patch) -> None:
         edits = tuple(edit for edit in plan.edits if edit.role is not Role.LOCK)
         return Plan(edits, plan.objects, (), plan.landing), fence
 
-    original = push.fenced_plan
+    original = landing_plan.fenced_plan
     patch.setattr(push, "fenced_plan", unfenced)
     patch.setattr(landing_queue, "fenced_plan", unfenced)
 
@@ -191,13 +193,16 @@ def _token(patch: Patch) -> None:
         picture = self.remote.look(self.request.names, self.deadline)
         records = {name: state.record for name, state in picture.locks.items() if state is not None}
         for record in records.values():
-            if isinstance(record, LockRecord) and record.holder is not None and record.lease is not None:
-                if record.holder.id == self.request.holder.id and len(records) == len(self.request.names):
-                    states = {name: state for name, state in picture.locks.items() if state is not None}
-                    sent = self.remote.clock_reading()
-                    return Lease(
-                        self.remote, self.request.holder, record.lease, LeaseTiming.for_ttl(record.ttl_s), states, sent
-                    )
+            if (
+                isinstance(record, LockRecord)
+                and record.holder is not None
+                and record.lease is not None
+                and record.holder.id == self.request.holder.id
+                and len(records) == len(self.request.names)
+            ):
+                states = {name: state for name, state in picture.locks.items() if state is not None}
+                timing, sent = LeaseTiming.for_ttl(record.ttl_s), self.remote.clock_reading()
+                return Lease(self.remote, self.request.holder, record.lease, timing, states, sent)
         return original(self)
 
     original = Acquirer._attempt
@@ -265,7 +270,7 @@ def _margin(patch: Patch) -> None:
 
 
 _LOSSY = Faults(lose_reply=0.15, late_copy=0.15, duplicate=0.1)
-_SLOW = Faults(delay_s=(0.1, 0.4), slow=0.3, late_copy=0.05)
+_SLOW = Faults(delay_s=(0.02, 0.08), slow=0.2)
 _STOPPING = Faults(pause=0.1, suspend_share=1.0)
 
 MUTATIONS = (
@@ -276,7 +281,7 @@ MUTATIONS = (
         "own deadline counts from before the sending",
         _deadline_before_send,
         frozenset({"exclusive_leases"}),
-        Setting(0, faults=_SLOW, is_quiet=True, holds=1.0, impolite=1.0),
+        Setting(0, 8, 3, faults=_SLOW, is_quiet=True, holds=1.0, impolite=1.0),
     ),
     Mutation(
         "claim window",

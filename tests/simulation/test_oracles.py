@@ -124,7 +124,7 @@ class Story:
 
     def push(self, change: str, result: str, ended_s: float) -> None:
         """Note what a push was told."""
-        self.history.pushes.append(PushResult(change.split("-")[0], change, 0.0, 60.0, ended_s, result))
+        self.history.pushes.append(PushResult(change.split("-", maxsplit=1)[0], change, 0.0, 60.0, ended_s, result))
 
     def found(self, oracle: str) -> list[str]:
         """Return what one oracle finds; no other may raise."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from gitref_lock.core.names import Oid
+from gitref_lock.remotes.streams import LinkError
 from gitref_lock.testing.sim_actors import LOCK, Runner
 from gitref_lock.testing.sim_network import Fate
 from gitref_lock.testing.sim_world import World
-from gitref_lock.remotes.streams import LinkError
 from tests.simulation.scripting import faults_of, play, results
 
 
@@ -36,7 +37,7 @@ def test_a_claim_found_after_its_lease_is_over_is_not_used() -> None:
 
 
 def test_a_claim_found_after_it_was_broken_is_not_used() -> None:
-    """A claim whose reply is lost and that an operator has broken meanwhile is no lease, though the history shows it."""
+    """A claim whose reply is lost and that an operator broke meanwhile is no lease, though the history shows it."""
     world = play(
         3,
         lambda runners: {
@@ -91,7 +92,7 @@ def test_a_refusal_of_a_second_copy_does_not_hide_a_landing() -> None:
     assert results(world) == ["landed"]
 
 
-def _tip(world: World) -> str:
+def _tip(world: World) -> Oid:
     return world.server.refs[world.history.branch]
 
 
@@ -199,3 +200,24 @@ def test_cleaning_up_after_a_claim_does_not_use_up_the_lease() -> None:
     served = next(span for span in world.history.leases if span.runner == "r2")
     claimed_s = next(event.at_s for event, _ in world.history.moves(world.history.lock_ref) if event.actor == "r2")
     assert served.begin_s - claimed_s < 1.5
+
+
+def test_a_state_that_is_gone_before_it_is_read_costs_a_listing_not_a_minute() -> None:
+    """When what a listing showed has been replaced and collected, the runner lists again at once."""
+
+    def collecting(world: World) -> None:
+        for turn in range(1, 400):
+            world.kernel.at(turn * 0.05, world.server.gc)
+
+    world = play(
+        2,
+        lambda runners: {
+            0: [(0.0, _hold(runners[0], ttl_s=5.0, work_s=8.0))],
+            1: [(0.5, _push(runners[1], wait_s=30.0))],
+        },
+        {("r1", "fetch", number): Fate(out_s=2.5) for number in range(2, 5)},
+        tune=collecting,
+    )
+    assert results(world) == ["acquired", "landed"]
+    assert world.history.pushes[0].ended_s < 20.0
+    assert faults_of(world) == []

@@ -35,7 +35,7 @@ def ended_early(history: History) -> set[str]:
     """Return the tokens of leases that somebody ended on purpose."""
     tokens: set[str] = set()
     for name, ref in history.locks():
-        for event, move in history.moves(ref):
+        for _, move in history.moves(ref):
             if move.before is None:
                 continue
             before = history.state(name, move.before).record

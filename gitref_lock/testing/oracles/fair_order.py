@@ -61,8 +61,8 @@ def _passed(
         bound_s = overtaking_bound_s(gap, QueueTiming().head_start_s) + history.rank_slack_s + SLACK_S
         if came_s > written_s + bound_s:
             found.append(
-                f"{event.actor} came at {came_s:.3f} s and was served at {event.at_s:.3f} s before {ticket.holder.host}, "
-                f"who has waited since {written_s:.3f} s (bound {bound_s:.1f} s)"
+                f"{event.actor} came at {came_s:.3f} s and was served at {event.at_s:.3f} s before "
+                f"{ticket.holder.host}, who has waited since {written_s:.3f} s (bound {bound_s:.1f} s)"
             )
     return found
 
@@ -77,9 +77,17 @@ def _served(history: History, event: Applied) -> Kind | None:
     is_open = isinstance(before, LockRecord) and before.state is State.FREE
     if not isinstance(record, LockRecord):
         return None
-    if record.event is Event.LAND and is_open or record.event is Event.LAND_EXPIRED:
+    if record.event is Event.LAND and is_open and _is_emergency(history, event):
+        return None
+    if (record.event is Event.LAND and is_open) or record.event is Event.LAND_EXPIRED:
         return Kind.LAND
     return Kind.ACQUIRE if record.event in {Event.ACQUIRE, Event.TAKE_OVER} else None
+
+
+def _is_emergency(history: History, event: Applied) -> bool:
+    """Tell whether the actor's present push is one that waits for nobody."""
+    pushes = [one for one in history.pushes if one.runner == event.actor and one.began_s <= event.at_s]
+    return bool(pushes) and pushes[-1].is_emergency
 
 
 def _began(history: History, event: Applied) -> tuple[float, int]:

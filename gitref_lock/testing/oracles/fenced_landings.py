@@ -1,6 +1,7 @@
 """Every landing moves branch and lock in one instant, and the lock was free, the lander's own, or expired.
 
-Exempt is a server that dies in the middle of a swap: the runner is told "unknown" then. Expired means that its holder was not alive any more in true time (docs/protocol.md, section 0).
+Expired means that its holder was not alive any more in true time. Exempt is a server that dies in the middle of a swap:
+the runner is told "unknown" then (docs/protocol.md, section 0).
 """
 
 from __future__ import annotations

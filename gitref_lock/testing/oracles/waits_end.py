@@ -25,7 +25,7 @@ def violations(history: History) -> list[str]:
         took_s = result.ended_s - result.began_s
         if took_s > result.allowed_s + CALLS_S + slept_s:
             found.append(
-                f"{result.runner} was to wait at most {result.allowed_s:.0f} s from {result.began_s:.3f} s on, and took "
-                f"{took_s:.0f} s ({result.result})"
+                f"{result.runner} was to wait at most {result.allowed_s:.0f} s from {result.began_s:.3f} s on, and "
+                f"took {took_s:.0f} s ({result.result})"
             )
     return found
