@@ -13,14 +13,12 @@ from dataclasses import dataclass as _standard
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+_Fields = tuple[Field[Any], ...]
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from dataclasses import dataclass as dataclass  # noqa: PLC0414 - re-exported under its own name
-
-_Fields = tuple[Field[Any], ...]
-
-
-if not TYPE_CHECKING:
+else:
 
     def dataclass(cls=None, /, *, frozen=False, slots=False, eq=True):  # noqa: ANN001, ANN201 - typed above
         """Make ``cls`` a dataclass; the options mean what they mean in the standard library."""

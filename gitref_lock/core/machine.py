@@ -117,6 +117,11 @@ class NextState:
         assert isinstance(self.state.record, LockRecord)
         return self.state.record
 
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The files of the state's tree, as a reader will find them."""
+        return {LOCK_FILE: self.objects[2].data, HISTORY_FILE: self.objects[3].data}
+
 
 @dataclass(frozen=True, slots=True)
 class Write:

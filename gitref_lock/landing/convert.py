@@ -8,17 +8,18 @@ The rules are those of gitattributes(5), "text", "eol" and core.autocrlf in git-
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
-
-from dulwich.line_ending import CRLFAction, resolve_crlf_action
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitref_lock.landing.attributes import Attributes, Value
 from gitref_lock.landing.checkout import Checkout, text
 from gitref_lock.landing.errors import NeedsGitError, StagingError
 from gitref_lock.remotes.gitconfig_values import parse_bool
 
-_AUTO = (CRLFAction.AUTO_INPUT, CRLFAction.AUTO_CRLF)
-_TO_CRLF = (CRLFAction.TEXT_CRLF, CRLFAction.AUTO_CRLF)
+if TYPE_CHECKING:
+    from dulwich.line_ending import CRLFAction
+
+_AUTO = ("AUTO_INPUT", "AUTO_CRLF")
+_TO_CRLF = ("TEXT_CRLF", "AUTO_CRLF")
 _LFS_POINTER = b"version https://git-lfs"
 _ODD_CONTROLS = bytes(byte for byte in range(1, 32) if byte not in b"\b\t\n\f\r\x1b") + b"\x7f"
 
@@ -62,7 +63,13 @@ class Converter:
         safe = (checkout.setting("core", "safecrlf") or "warn").lower()
         self._is_safecrlf_strict = safe != "warn" and parse_bool(safe, "core.safecrlf")
 
+    def _leaves_line_ends(self, attributes: Mapping[bytes, Value]) -> bool:
+        """Tell whether neither attributes nor configuration say a word about line ends, as is so almost everywhere."""
+        return self._autocrlf == b"false" and not attributes.keys() & {b"text", b"crlf", b"eol"}
+
     def _action(self, attributes: Mapping[bytes, Value]) -> CRLFAction:
+        from dulwich.line_ending import resolve_crlf_action  # late: it brings filters, patches and mail with it
+
         return resolve_crlf_action(attributes, self._eol, self._autocrlf)
 
     def _require_plain(self, path: bytes, attributes: Mapping[bytes, Value], data: bytes) -> None:
@@ -91,8 +98,10 @@ class Converter:
         """
         attributes = self._attributes.of(path)
         self._require_plain(path, attributes, data)
-        action = self._action(attributes)
-        if action is CRLFAction.BINARY or not data:
+        if not data or self._leaves_line_ends(attributes):
+            return data
+        action = self._action(attributes).name
+        if action == "BINARY":
             return data
         if self._is_safecrlf_strict:
             raise NeedsGitError("core.safecrlf is true")
@@ -115,12 +124,14 @@ class Converter:
             self._require_plain(path, attributes, data)
         except StagingError:
             return data  # without git-lfs a checkout leaves whatever the repository holds
-        action = self._action(attributes)
-        if action not in _TO_CRLF or b"\n" not in data:
+        if b"\n" not in data or self._leaves_line_ends(attributes):
+            return data
+        action = self._action(attributes).name
+        if action not in _TO_CRLF:
             return data
         counts = _count(data)
         if counts.lone_lf == 0:
             return data
-        if action is CRLFAction.AUTO_CRLF and (counts.crlf or _looks_binary(counts)):
+        if action == "AUTO_CRLF" and (counts.crlf or _looks_binary(counts)):
             return data
         return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")

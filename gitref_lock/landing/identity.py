@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 from gitref_lock.core.lean import dataclass
@@ -90,6 +89,8 @@ def parse_date(value: str) -> tuple[int, int]:
     try:
         when = datetime.fromisoformat(value.strip())
     except ValueError:
+        from email.utils import parsedate_to_datetime  # late: hardly anybody writes dates as mails do
+
         try:
             when = parsedate_to_datetime(value)
         except (ValueError, TypeError) as error:

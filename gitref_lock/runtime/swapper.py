@@ -30,7 +30,7 @@ from gitref_lock.core.refs import (
     Unknown,
 )
 from gitref_lock.errors import Interrupted
-from gitref_lock.ports import RemoteError
+from gitref_lock.ports import RemoteError, StoredCommit
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.remote import Remote
 from gitref_lock.runtime.retry import backoff_s
@@ -92,6 +92,11 @@ def lock_edit(remote: Remote, move: LockMove) -> RefEdit:
     return RefEdit(remote.namespace.lock_ref(move.name), expect, move.after.state.tip, Role.LOCK)
 
 
+def written(move: LockMove) -> StoredCommit:
+    """Return the state that a move writes as a later read would find it; it need not be fetched."""
+    return StoredCommit(move.after.state.tip, (), "", move.after.files)
+
+
 def plan_for_locks(
     remote: Remote,
     moves: Sequence[LockMove],
@@ -140,6 +145,8 @@ class Swapper:
             if isinstance(outcome, Applied | Breached) or not is_open:
                 if isinstance(outcome, Breached | Refused):
                     self.remote.forget_server()
+                if isinstance(outcome, Applied):
+                    self.remote.remember(written(move) for move in plan.moves)
                 return self._looked_for(plan, outcome, patience)
             sent_nothing = is_busy or (isinstance(outcome, Unknown) and outcome.nothing_sent)
             in_doubt = self.was_in_doubt = in_doubt or not sent_nothing

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import entry_points
 from types import ModuleType
 
 from gitref_lock.landing.strategies.base import Runner, Strategy, StrategySpecError, refuse_options
@@ -49,6 +48,8 @@ def _module(name: str) -> ModuleType:
 
 def _provided(name: str, options: str) -> Strategy:
     """Load another package's strategy."""
+    from importlib.metadata import entry_points  # late: it brings readers of mail, archives and tables with it
+
     found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in found:
         known = ", ".join((*BUILT_IN, *sorted(found)))

@@ -441,7 +441,8 @@ def test_what_any_writer_makes_of_any_state_is_readable(
         return
     write = replace(WRITE, holder=holder, reason=reason, nonce=nonce, ttl_s=ttl_s)
     made = step(NAME, state, stance, event, write)
-    read = decode_record(made.objects[2].data, NAME)
+    assert {item.data for item in made.objects[2:]} == set(made.files.values())
+    read = decode_record(made.files[LOCK_FILE], NAME)
     assert isinstance(read, LockRecord)
     decisive = (read.state, read.generation, read.nonce, read.lease, read.expires_at)
     assert decisive == (
@@ -451,7 +452,7 @@ def test_what_any_writer_makes_of_any_state_is_readable(
         made.record.lease,
         made.record.expires_at,
     )
-    assert Ring.decode(made.objects[3].data).lines[-1].nonce == nonce
+    assert Ring.decode(made.files[HISTORY_FILE]).lines[-1].nonce == nonce
 
 
 def test_a_ring_that_claims_the_highest_generation_is_an_error_too() -> None:
