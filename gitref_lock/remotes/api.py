@@ -27,9 +27,12 @@ class ApiClient(HttpClient):
         """Return the body of a 200; raise RemoteError for everything else."""
         deadline = Deadline.after(self._system.clock, timeout_s)
         accept = [("Accept", "application/json")]
-        reply = self._with_credentials(
-            "GET", self.base_url + path, accept, b"", deadline, repeat=True, max_bytes=_MAX_BYTES
-        )
+        try:
+            reply = self._with_credentials(
+                "GET", self.base_url + path, accept, b"", deadline, repeat=True, max_bytes=_MAX_BYTES
+            )
+        finally:
+            self.close()  # the next question comes in half a minute
         if reply.status != 200:
             raise RemoteError("server-error", f"the API answers {reply.status} {reply.reason[:80]}")
         return reply.body

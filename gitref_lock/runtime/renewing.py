@@ -81,17 +81,22 @@ class Renewer:
         return interval_s * self.lease.remote.system.entropy.uniform(1 - _JITTER, 1.0)
 
     def _renew(self) -> None:
-        """Renew once; no request takes all the time that is left, since a stalled one is tried again."""
+        """Try once to renew.
+
+        Neither a request nor the whole try takes all the time that is left: a stalled one is tried again on a new
+        connection, and what went wrong is known when the lease ends.
+        """
         remote, left_s = self.lease.remote, self.lease.left_s()
         former_s = remote.call_timeout_s
         limit_s = max(_SHORTEST_CALL_S, left_s / _TRIES_LEFT)
         remote.call_timeout_s = limit_s if former_s is None else min(former_s, limit_s)
         try:
-            self.lease.renew(Deadline.after(remote.system, left_s))
+            self.lease.renew(Deadline.after(remote.system, max(_SHORTEST_CALL_S, left_s / 2)))
         finally:
             remote.call_timeout_s = former_s
 
     def _lose(self, why: str) -> None:
-        last = f" (last failure: {self.failures[-1]})" if self.failures else ""
-        self.lease.lose(why + last)
-        self.lost(self.lease.lost or why)
+        if self.failures and not self.lease.gone:
+            why = f"{why} (last failure: {self.failures[-1]})"
+        self.lease.lost = why
+        self.lost(why)

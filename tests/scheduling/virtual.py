@@ -18,17 +18,30 @@ from gitref_lock.runtime.lease import Lease
 from gitref_lock.runtime.remote import Remote
 from gitref_lock.testing.memory import MemoryRefStore
 from gitref_lock.testing.memory_server import MemoryServer
-from gitref_lock.testing.sim_clock import SimClock, SimEntropy, SimSleeper, sim_system
+from gitref_lock.testing.sim_clock import SimClock, SimEntropy
 from gitref_lock.testing.sim_kernel import Kernel, Task
 
 EPOCH_S = 1_700_000_000.0
 _T = TypeVar("_T")
 
 
+@dataclass
+class Sleeper:
+    """Sleep on one machine's steady clock."""
+
+    clock: SimClock
+    task: Task | None = None
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass for the runner's process."""
+        assert self.task is not None
+        self.task.sleep(max(0.0, seconds) / self.clock.rate)
+
+
 class TimedStore(MemoryRefStore):
     """A store whose requests take time, and fail while ``is_cut``."""
 
-    def __init__(self, world: World, system: System, sleeper: SimSleeper, name: str) -> None:
+    def __init__(self, world: World, system: System, sleeper: Sleeper, name: str) -> None:
         """Draw latencies from the world's seed."""
         super().__init__(world.server, system)
         self.world = world
@@ -73,8 +86,8 @@ class World:
     def runner(self, name: str, *, drift: float = 0.0, skew_s: float = 0.0) -> Runner:
         """Return a runner on a machine of its own."""
         clock = SimClock(self.kernel, epoch_s=EPOCH_S, skew_s=skew_s, drift=drift)
-        sleeper = SimSleeper(clock)
-        system = sim_system(clock, SimEntropy(f"{self.seed}/{name}"), sleeper)
+        sleeper = Sleeper(clock)
+        system = System(clock, SimEntropy(f"{self.seed}/{name}"), sleeper)
         store = TimedStore(self, system, sleeper, name)
         return Runner(self, name, clock, sleeper, store, Remote(store, system))
 
@@ -95,7 +108,7 @@ class Runner:
     world: World
     name: str
     clock: SimClock
-    sleeper: SimSleeper
+    sleeper: Sleeper
     store: TimedStore
     remote: Remote
 
