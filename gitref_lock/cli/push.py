@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from gitref_lock.cli import options
 from gitref_lock.cli.command import Run, checked
+from gitref_lock.cli.declare import Argument, Option
 from gitref_lock.errors import LeaseLostError, UsageError
 
 if TYPE_CHECKING:
@@ -19,19 +18,19 @@ if TYPE_CHECKING:
 
 Paths = Annotated[
     list[str] | None,
-    typer.Argument(
+    Argument(
         metavar="[PATH]...", help="What to commit (git pathspecs); default: what is staged, else tracked changes."
     ),
 ]
 Message = Annotated[
-    list[str] | None, typer.Option("--message", "-m", metavar="TEXT", help="Commit message; several are paragraphs.")
+    list[str] | None, Option("--message", "-m", metavar="TEXT", help="Commit message; several are paragraphs.")
 ]
 MessageFile = Annotated[
-    str | None, typer.Option("--file", "-F", metavar="FILE", help="Read the commit message from FILE, '-' for stdin.")
+    str | None, Option("--file", "-F", metavar="FILE", help="Read the commit message from FILE, '-' for stdin.")
 ]
 Branch = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--branch",
         "-b",
         envvar="GITREF_LOCK_BRANCH",
@@ -40,18 +39,18 @@ Branch = Annotated[
     ),
 ]
 TakeAll = Annotated[
-    bool, typer.Option("--all", "-A", envvar="GITREF_LOCK_ALL", help="Commit everything, untracked files too.")
+    bool, Option("--all", "-A", envvar="GITREF_LOCK_ALL", help="Commit everything, untracked files too.")
 ]
 AllowEmpty = Annotated[
-    bool, typer.Option("--allow-empty", envvar="GITREF_LOCK_ALLOW_EMPTY", help="Commit even without a change.")
+    bool, Option("--allow-empty", envvar="GITREF_LOCK_ALLOW_EMPTY", help="Commit even without a change.")
 ]
 Author = Annotated[
     str | None,
-    typer.Option("--author", envvar="GITREF_LOCK_AUTHOR", metavar="'NAME <MAIL>'", help="Author of the commit."),
+    Option("--author", envvar="GITREF_LOCK_AUTHOR", metavar="'NAME <MAIL>'", help="Author of the commit."),
 ]
 Strategies = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--strategy",
         envvar="GITREF_LOCK_STRATEGY",
         metavar="GLOB=NAME",
@@ -59,39 +58,33 @@ Strategies = Annotated[
     ),
 ]
 NoVerify = Annotated[
-    bool, typer.Option("--no-verify", envvar="GITREF_LOCK_NO_VERIFY", help="Skip pre-commit and commit-msg hooks.")
+    bool, Option("--no-verify", envvar="GITREF_LOCK_NO_VERIFY", help="Skip pre-commit and commit-msg hooks.")
 ]
-SignOff = Annotated[
-    bool, typer.Option("--signoff", "-s", envvar="GITREF_LOCK_SIGNOFF", help="Add a Signed-off-by trailer.")
-]
-Trailers = Annotated[list[str] | None, typer.Option("--trailer", metavar="'KEY: VALUE'", help="Add a trailer.")]
+SignOff = Annotated[bool, Option("--signoff", "-s", envvar="GITREF_LOCK_SIGNOFF", help="Add a Signed-off-by trailer.")]
+Trailers = Annotated[list[str] | None, Option("--trailer", metavar="'KEY: VALUE'", help="Add a trailer.")]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", envvar="GITREF_LOCK_DRY_RUN", help="Say exactly what would land; change nothing.")
+    bool, Option("--dry-run", envvar="GITREF_LOCK_DRY_RUN", help="Say exactly what would land; change nothing.")
 ]
-Tags = Annotated[
-    list[str] | None, typer.Option("--tag", metavar="NAME", help="Create an annotated tag in the same swap.")
-]
-TagMessage = Annotated[str | None, typer.Option("--tag-message", metavar="TEXT", help="Default: the commit's subject.")]
+Tags = Annotated[list[str] | None, Option("--tag", metavar="NAME", help="Create an annotated tag in the same swap.")]
+TagMessage = Annotated[str | None, Option("--tag-message", metavar="TEXT", help="Default: the commit's subject.")]
 RequireFence = Annotated[
     bool,
-    typer.Option(
-        "--require-fence", envvar="GITREF_LOCK_REQUIRE_FENCE", help="Refuse a server that cannot check the lock."
-    ),
+    Option("--require-fence", envvar="GITREF_LOCK_REQUIRE_FENCE", help="Refuse a server that cannot check the lock."),
 ]
 NoDegrade = Annotated[
     bool,
-    typer.Option("--no-degrade", envvar="GITREF_LOCK_NO_DEGRADE", help="Refuse a host that forbids the lock's ref."),
+    Option("--no-degrade", envvar="GITREF_LOCK_NO_DEGRADE", help="Refuse a host that forbids the lock's ref."),
 ]
 NoCombine = Annotated[
     bool,
-    typer.Option("--no-combine", envvar="GITREF_LOCK_NO_COMBINE", help="Do not let other runners land this change."),
+    Option("--no-combine", envvar="GITREF_LOCK_NO_COMBINE", help="Do not let other runners land this change."),
 ]
 Squash = Annotated[
-    bool, typer.Option("--squash", envvar="GITREF_LOCK_SQUASH", help="Land local commits, merges too, as one commit.")
+    bool, Option("--squash", envvar="GITREF_LOCK_SQUASH", help="Land local commits, merges too, as one commit.")
 ]
-Keep = Annotated[bool, typer.Option("--keep", envvar="GITREF_LOCK_KEEP", help="Keep the lease that this job holds.")]
+Keep = Annotated[bool, Option("--keep", envvar="GITREF_LOCK_KEEP", help="Keep the lease that this job holds.")]
 Emergency = Annotated[
-    str | None, typer.Option("--emergency", metavar="REASON", help="Land now, through another's lease; recorded.")
+    str | None, Option("--emergency", metavar="REASON", help="Land now, through another's lease; recorded.")
 ]
 
 
@@ -248,6 +241,8 @@ def _show(run: Run, wanted: PushOptions, report: PushReport) -> None:
 
 
 def _tell(run: Run, report: PushReport) -> None:
+    from gitref_lock.core.names import lock_name
+
     out, landed = run.out, report.landed
     assert landed is not None
     if landed.how.value in {"unfenced", "degraded", "emergency"}:
@@ -263,7 +258,8 @@ def _tell(run: Run, report: PushReport) -> None:
         else:
             out.say(text)
     for oid in landed.rescued:
-        out.warn(f"the discarded side is kept on the remote under {run.session.remote.namespace.rescue}: {oid}")
+        ref = run.session.remote.namespace.rescue_ref(lock_name(report.branch), oid)
+        out.warn(f"the pushed side is kept on the remote: git fetch {run.session.spec.name or 'URL'} {ref}")
     for oid in landed.dropped:
         out.say(f"commit {oid[:12]} changed nothing any more: the branch has it already")
     if report.move is not None and not report.move.local_updated:

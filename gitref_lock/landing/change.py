@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dulwich.object_store import DiskObjectStore, MemoryObjectStore
 from dulwich.objects import Blob, Commit, ObjectID, Tree
+from dulwich.pack import Pack
 
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
@@ -20,6 +21,7 @@ from gitref_lock.core.objects import GitObject
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, is_reachable, parents_of
 from gitref_lock.landing.merge.results import Resolution
+from gitref_lock.landing.object_store import SturdyObjectStore
 from gitref_lock.landing.replay import ReplayConflictError, Replayed, Replayer
 from gitref_lock.landing.sending import objects_for
 from gitref_lock.ports import FetchRequest, FetchResult, RefStore, RemoteError, StoredCommit
@@ -41,7 +43,10 @@ class StoreSink:
         """Store the pack's objects; a promisor pack is marked as git does (partial clones)."""
         if pack[8:12] == bytes(4):
             return
-        added = self.store.add_thin_pack(BytesIO(pack).read, None)
+        if isinstance(self.store, SturdyObjectStore):
+            added: Pack | None = self.store.add_pack_bytes(pack)
+        else:
+            added = self.store.add_thin_pack(BytesIO(pack).read, None)
         if promisor and added is not None:
             # git gc and fsck forgive what such a pack refers to but does not hold (gitremote-helpers, partial clone).
             Path(f"{added._basename}.promisor").touch()  # noqa: SLF001 - the pack's path is public nowhere
@@ -289,7 +294,6 @@ class Change:
                 files[name] = blob.as_raw_string()
         message = commit.message.decode("utf-8", "replace")
         return StoredCommit(oid, parents_of(commit), message, files, frozenset(oversized))
-
 
     def _has_files(self, tree: Tree) -> bool:
         """Tell whether the files at the root of ``tree`` are here, having asked for those that are not."""

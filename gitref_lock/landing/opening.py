@@ -14,6 +14,7 @@ from dulwich.repo import InvalidWorktreeConfiguration, Repo, UnsupportedExtensio
 from gitref_lock.core.names import ZERO_OID, Oid
 from gitref_lock.landing import discovery
 from gitref_lock.landing.errors import LandingError, NotARepositoryError, UnsupportedRepositoryError
+from gitref_lock.landing.object_store import SturdyObjectStore
 from gitref_lock.remotes.gitconfig import load
 
 _HARMLESS_EXTENSIONS = frozenset({b"partialclone", b"preciousobjects", b"noop", b"noop-v1"})
@@ -58,12 +59,13 @@ def open_repository(place: discovery.Place, start: Path, environ: Mapping[str, s
                 raise NotARepositoryError("no-work-tree", f"{place.git_dir} is a bare repository")
         elif place.is_explicit and work_tree is None:
             work_tree = start.resolve()
-        return TolerantRepo(
+        repo = TolerantRepo(
             controldir=str(place.git_dir),
             worktree=str(work_tree) if work_tree else None,
             commondir=environ.get("GIT_COMMON_DIR"),
             object_directory=environ.get("GIT_OBJECT_DIRECTORY"),
         )
+        repo.object_store = _sturdy(repo)
     except NotGitRepository as error:
         raise NotARepositoryError("not-a-repository", f"no git repository: {error}") from error
     except (UnsupportedVersion, UnsupportedExtension) as error:
@@ -72,6 +74,17 @@ def open_repository(place: discovery.Place, start: Path, environ: Mapping[str, s
         ) from error
     except (ValueError, InvalidWorktreeConfiguration) as error:
         raise LandingError("bad-git-config", f"git's configuration cannot be read: {error}") from error
+    return repo
+
+
+def _sturdy(repo: TolerantRepo) -> SturdyObjectStore:
+    """Return the store that writes without lock files, over the same folder."""
+    plain = repo.object_store
+    store = SturdyObjectStore.from_config(plain.path, repo.get_config(), shared_perm=plain.shared_perm)
+    assert isinstance(store, SturdyObjectStore)
+    store.object_format = plain.object_format
+    plain.close()
+    return store
 
 
 def _common_dir(git_dir: Path, environ: Mapping[str, str]) -> Path:

@@ -75,6 +75,25 @@ def push(
 
     Returns only when the change is in the remote branch, or when there was nothing to land.
     """
+    try:
+        return _push(remote, checkout, options, deadline, listener, lease)
+    except OSError as error:
+        # The journal stays when there is one: the next command asks the remote what became of it.
+        raise ConfigurationError(
+            f"this clone cannot be read or written: {error.strerror or error}",
+            code="local-io",
+            hint="make room or repair the folder, and push again",
+        ) from error
+
+
+def _push(
+    remote: Remote,
+    checkout: Checkout,
+    options: PushOptions,
+    deadline: Deadline,
+    listener: Listener,
+    lease: Lease | None,
+) -> PushReport:
     checkout.require_settled()
     branch = _branch(checkout, options)
     policy = _policy(options)

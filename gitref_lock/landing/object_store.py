@@ -1,0 +1,80 @@
+"""The clone's object store, written so that a kill at any instant leaves nothing in the way of the next command.
+
+The library writes loose objects and pack indexes through ``<name>.lock`` files of fixed names: one that a killed
+process left behind would make every later write of the same object fail for ever. Objects are named by their content,
+so no lock is needed: whoever is last puts the same bytes in place.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from pathlib import Path
+
+from dulwich.file import FileLocked, adjust_shared_perm
+from dulwich.object_store import DiskObjectStore
+from dulwich.objects import ObjectID, ShaFile
+from dulwich.pack import Pack
+
+_READ_ONLY = 0o444
+
+
+class SturdyObjectStore(DiskObjectStore):
+    """Git's objects folder; see the module for what differs from the library's."""
+
+    def add_object(self, obj: ShaFile) -> None:
+        """Store one loose object; raise OSError when the disk refuses."""
+        name = ObjectID(obj.get_id(self.object_format)).decode("ascii")
+        target = Path(self.path) / name[:2] / name[2:]
+        try:
+            os.utime(target)  # an old object that nothing names yet may be pruned otherwise
+        except FileNotFoundError:
+            pass
+        except PermissionError:
+            return  # of another user of this repository
+        else:
+            return
+        if not target.parent.is_dir():
+            target.parent.mkdir(exist_ok=True)
+            adjust_shared_perm(target.parent, self.shared_perm)
+        # git's own name for such a file: what a kill leaves is removed by git gc
+        descriptor, scratch = tempfile.mkstemp(prefix="tmp_obj_", dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(obj.as_legacy_object(compression_level=self.loose_compression_level))
+                os.fchmod(file.fileno(), _READ_ONLY)
+                if self.fsync_object_files:
+                    file.flush()
+                    os.fsync(file.fileno())
+            adjust_shared_perm(scratch, self.shared_perm)
+            Path(scratch).replace(target)
+        except BaseException:
+            Path(scratch).unlink(missing_ok=True)
+            raise
+
+    def add_pack_bytes(self, pack: bytes) -> Pack:
+        """Store a pack that a server sent; an index lock that a killed process left behind is removed."""
+        with self._alone():
+            try:
+                return self.add_thin_pack(BytesIO(pack).read, None)
+            except FileLocked as error:
+                # nobody else of this tool writes packs now: the lock's owner is dead
+                Path(os.fsdecode(error.lockfilename)).unlink(missing_ok=True)
+                return self.add_thin_pack(BytesIO(pack).read, None)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the folder of packs against this tool in other work trees; the kernel drops it with the process."""
+        folder = Path(self.path) / "pack"
+        folder.mkdir(exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):  # a file system without such locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
