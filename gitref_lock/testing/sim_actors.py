@@ -75,7 +75,7 @@ class Runner:
     def remote(self, task: Task) -> Remote:
         """Return a fresh connection, as every process begins with one."""
         self.machine.task = task
-        system = System(self.clock, self.entropy, SimSleeper(self.clock, task))
+        system = System(self.clock, self.entropy, SimSleeper(self.clock, self.machine.running))
         return Remote(SimRefStore(self.network, self.machine, system), system, call_timeout_s=self.call_timeout_s)
 
     def say(self, text: str) -> None:
@@ -118,7 +118,7 @@ class Runner:
         remote = self.remote(task)
         lease = span = None
         if lease_ttl_s is not None:
-            lease, span = self._acquire(remote, (LOCK,), LeaseTiming.for_ttl(lease_ttl_s), wait_s, priority)
+            lease, span = self.acquire(remote, (LOCK,), LeaseTiming.for_ttl(lease_ttl_s), wait_s, priority)
         name, change = self.change(kind)
         request = PushRequest(
             Target(BRANCH, branch_ref(BRANCH), LOCK),
@@ -151,7 +151,7 @@ class Runner:
                 self.base = landed.head
         result.ended_s = self.now
         if lease is not None and span is not None:
-            self._release(lease, span)
+            self.release(lease, span)
 
     # Holding.
 
@@ -170,7 +170,7 @@ class Runner:
     ) -> None:
         """Acquire, work, renew while the work lasts, release unless impolite."""
         timing = LeaseTiming.for_ttl(ttl_s)
-        lease, span = self._acquire(
+        lease, span = self.acquire(
             self.remote(task), tuple(locks), timing, wait_s, priority, preempt=preempt, cancel_older=cancel_older
         )
         if lease is None or span is None:
@@ -178,12 +178,12 @@ class Runner:
         try:
             self._work(lease, span, work_s)
             if is_polite:
-                self._release(lease, span)
+                self.release(lease, span)
         except Crashed:
             span.given_up_s = self.now if span.given_up_s is None else span.given_up_s
             raise
 
-    def _acquire(
+    def acquire(
         self,
         remote: Remote,
         locks: tuple[LockName, ...],
@@ -194,6 +194,7 @@ class Runner:
         preempt: bool = False,
         cancel_older: bool = False,
     ) -> tuple[Lease | None, LeaseSpan | None]:
+        """Acquire and write down what came of it; from then on a watchdog looks after the lease."""
         result = AcquireResult(self.name, locks, self.now, wait_s, result="crashed", priority=priority)
         self.network.history.acquires.append(result)
 
@@ -255,7 +256,7 @@ class Runner:
                 sleeper.sleep(min(lease.timing.renew_interval_s, done_s - self.now))
                 lease.check()
                 if self.now < done_s:
-                    self._renew(lease)
+                    self.renew(lease)
         except LeaseLostError as error:
             self.say(f"lost its lease: {error}")
             self._notice(span)
@@ -263,13 +264,14 @@ class Runner:
             self.say(f"cannot renew: {error}")
             span.given_up_s = self.now
 
-    def _renew(self, lease: Lease) -> None:
+    def renew(self, lease: Lease) -> None:
+        """Renew a lease; what fails is tried again at the next renewal. Raises LeaseLostError."""
         try:
             lease.renew(Deadline(self.clock))
         except (RemoteError, OutcomeUnknownError) as error:
             self.say(f"renewal failed: {error}")
 
-    def _release(self, lease: Lease, span: LeaseSpan) -> None:
+    def release(self, lease: Lease, span: LeaseSpan) -> None:
         """Let what still runs end, then free the locks."""
         span.given_up_s = span.given_up_s or (self.now if span.noticed_s is None else span.end_s())
         lease.remote.system.sleeper.sleep(max(0.0, span.given_up_s - self.now) * self.clock.rate)

@@ -6,10 +6,10 @@ A clock is a list of straight pieces over true time.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from gitref_lock.core.names import Nonce
-from gitref_lock.ports import System
 from gitref_lock.testing.sim_kernel import Kernel, Task
 
 
@@ -102,17 +102,11 @@ class SimEntropy:
 
 @dataclass(slots=True)
 class SimSleeper:
-    """Sleep on a machine's own steady clock."""
+    """Sleep on a machine's own steady clock; ``task`` tells which process runs on it now."""
 
     clock: SimClock
-    task: Task | None = field(default=None)
+    task: Callable[[], Task]
 
     def sleep(self, seconds: float) -> None:
         """Let time pass for the task."""
-        assert self.task is not None
-        self.task.sleep(max(0.0, seconds) / self.clock.rate)
-
-
-def sim_system(clock: SimClock, entropy: SimEntropy, sleeper: SimSleeper) -> System:
-    """Return one machine's clocks, randomness and sleep."""
-    return System(clock, entropy, sleeper)
+        self.task().sleep(max(0.0, seconds) / self.clock.rate)

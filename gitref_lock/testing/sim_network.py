@@ -57,6 +57,11 @@ class Machine:
     task: Task | None = None
     stop: Stop = field(default_factory=Stop)
 
+    def running(self) -> Task:
+        """Return the process that runs now."""
+        assert self.task is not None
+        return self.task
+
 
 @dataclass(slots=True)
 class Network:
