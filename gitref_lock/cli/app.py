@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-
-import typer
+from typing import TYPE_CHECKING
 
 from gitref_lock.cli import exits
-from gitref_lock.cli.command import Run, command
+from gitref_lock.cli.command import Run, perform, shared
 from gitref_lock.cli.output import ReaderGoneError
 from gitref_lock.cli.signals import SignalGate
 from gitref_lock.core.lean import dataclass
 from gitref_lock.errors import GitrefLockError, Interrupted, NotAcquiredError, UsageError
 from gitref_lock.ports import RemoteError
+
+if TYPE_CHECKING:
+    from typer import Typer
 
 PROGRAM = "gitref-lock"
 COMPLETE_VARIABLE = "_GITREF_LOCK_COMPLETE"
@@ -28,13 +30,15 @@ COMPLETE_VARIABLE = "_GITREF_LOCK_COMPLETE"
 class Entry:
     """A command: the module under ``gitref_lock.cli`` and the function in it. Aliases are hidden.
 
-    ``runs_words`` tells that the words behind ``--`` are another program's.
+    ``runs_words`` tells that the words behind ``--`` are another program's. ``forgives_settings`` lets the command
+    begin in spite of a configuration file with faults, to report them.
     """
 
     module: str
     function: str
     is_hidden: bool = False
     runs_words: bool = False
+    forgives_settings: bool = False
 
 
 COMMANDS: dict[str, Entry] = {
@@ -58,41 +62,25 @@ COMMANDS: dict[str, Entry] = {
     "prune": Entry("cleanup", "cleanup", is_hidden=True),
     "push": Entry("push", "push"),
     "hook": Entry("hook", "hook"),
+    "doctor": Entry("doctor", "doctor", forgives_settings=True),
+    "validate": Entry("doctor", "doctor", is_hidden=True, forgives_settings=True),
     "init": Entry("init", "init"),
 }
-"""Every command. A new one is a line here and a function made a command by ``command.command``."""
+"""Every command. A new one is a line here and a function of a Run and its own declared options."""
 
 
-def build(names: Sequence[str]) -> typer.Typer:
-    """Return the application with these commands."""
-    app = typer.Typer(
-        name=PROGRAM,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        no_args_is_help=True,
-        help="Locks and fenced pushes for CI runners, through the git remote they already share.",
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    )
-    app.callback()(_top)
-    for name in names:
-        entry = COMMANDS[name]
-        body = getattr(import_module(f"gitref_lock.cli.{entry.module}"), entry.function)
-        app.command(name, hidden=entry.is_hidden)(command(body))
-    return app
+def body_of(name: str) -> Callable[..., None]:
+    """Import a command and return the function that does its work."""
+    entry = COMMANDS[name]
+    body: Callable[..., None] = getattr(import_module(f"gitref_lock.cli.{entry.module}"), entry.function)
+    return body
 
 
-def _show_version(is_wanted: bool) -> None:
-    if is_wanted:
-        from gitref_lock import __version__
+def build(names: Sequence[str]) -> Typer:
+    """Return the parser of options that knows these commands."""
+    from gitref_lock.cli import parser
 
-        sys.stdout.write(f"{PROGRAM} {__version__}\n")
-        raise typer.Exit
-
-
-def _top(
-    version: bool = typer.Option(False, "--version", is_eager=True, callback=_show_version, help="Show the version."),
-) -> None:
-    """Locks and fenced pushes for CI runners, through the git remote they already share."""
+    return parser.build(PROGRAM, [(name, body_of(name), COMMANDS[name].is_hidden) for name in names])
 
 
 def wanted(arguments: Sequence[str], *, completes: bool) -> list[str]:
@@ -135,14 +123,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     SignalGate(run.system.clock).install()
     try:
         try:
-            app = build(wanted(words, completes=COMPLETE_VARIABLE in run.environ))
-            code = app(words, prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False, obj=run)
+            code = _performed(run, words)
         finally:
             run.out.end_live()
             run.close()
+    except exits.Leave as end:
+        return end.code
     except (Exception, Interrupted, KeyboardInterrupt) as error:  # noqa: BLE001 - the last place: every end gets a code
         return _failed(run, error, words)
     return code if isinstance(code, int) else exits.DONE
+
+
+def _performed(run: Run, words: Sequence[str]) -> object:
+    """Do what the words ask for and return the exit code, if any: plain words at once, all others through typer."""
+    completes = COMPLETE_VARIABLE in run.environ
+    if words and words[0] in COMMANDS and not completes:
+        from gitref_lock.cli import quick
+
+        run.forgives_settings = COMMANDS[words[0]].forgives_settings
+        body = body_of(words[0])
+        values = quick.values_of(quick.parameters_of(body, shared), words[1:], run.environ)
+        if values is not None:
+            perform(run, body, values)
+            return exits.DONE
+    app = build(wanted(words, completes=completes))
+    return app(words, prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False, obj=run)
 
 
 def _failed(run: Run, error: BaseException, words: Sequence[str]) -> int:
@@ -192,14 +197,15 @@ def translated(run: Run, error: BaseException) -> GitrefLockError:
         return of_landing(error)
     if isinstance(error, GitrefLockError):
         return error
-    if isinstance(error, typer.TyperException):
+    typer = sys.modules.get("typer")
+    if typer is not None and isinstance(error, typer.TyperException):
         text = error.format_message() or str(error)
         return UsageError(text, hint=f"{PROGRAM} --help")
     if isinstance(error, InvalidNameError | TimingError):
         return UsageError(str(error))
     if isinstance(error, Interrupted):
         return GitrefLockError(f"ended by signal {error.signum}", code="interrupted", fields={"signal": error.signum})
-    if isinstance(error, KeyboardInterrupt | typer.Abort):
+    if isinstance(error, KeyboardInterrupt) or (typer is not None and isinstance(error, typer.Abort)):
         return GitrefLockError("ended from the keyboard", code="interrupted")
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return GitrefLockError(f"unexpected: {text}", code="unexpected", hint="run it again with -v for the details")

@@ -5,15 +5,12 @@ A command is a plain function of a Run and its own options; the shared ones are 
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
-
-import typer
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitref_lock.cli import options, safe
 from gitref_lock.cli.output import Output
@@ -26,6 +23,7 @@ if TYPE_CHECKING:
     from gitref_lock.config import Settings
     from gitref_lock.core.names import LockName, Nonce
     from gitref_lock.core.record import Holder
+    from gitref_lock.errors import ConfigurationError
     from gitref_lock.ports import System
     from gitref_lock.runtime.deadline import Deadline
     from gitref_lock.runtime.session import Session, Surroundings
@@ -34,7 +32,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def _shared(
+def shared(
     remote: options.RemoteName = None,
     directory: options.Directory = None,
     ref_prefix: options.RefPrefix = None,
@@ -45,6 +43,10 @@ def _shared(
     log_format: options.LogFormat = None,
 ) -> None:
     """Carry the shared options' declarations; never called."""
+
+
+SHARED = shared.__code__.co_varnames[: shared.__code__.co_argcount]
+"""The names of the shared options' parameters."""
 
 
 @dataclass(slots=True)
@@ -61,6 +63,8 @@ class Run:
     conflict_exit_code: int | None = None
     timeout_s: float | None = None
     program: list[str] | None = None
+    forgives_settings: bool = False
+    settings_fault: ConfigurationError | None = None
     _deadline: Deadline | None = None
     _settings: Settings | None = None
     _around: Surroundings | None = None
@@ -93,7 +97,7 @@ class Run:
         out.log_format = checked("--log-format", log_format, config.one_of(*config.LOG_FORMATS)) or "text"
         self._deadline = Deadline.after(self.system, checked("--timeout", timeout, config.parse_duration))
         self._around = Surroundings.of(directory or Path(), self.environ)
-        found = config.load(self._around.folder, self._around.top)
+        found = self._load()
         if found.log_format is not None and log_format is None:
             out.log_format = found.log_format
         if timeout is None and found.timeout_s is not None:
@@ -104,6 +108,18 @@ class Run:
             timeout_s=checked("--timeout", timeout, config.parse_duration),
         )
         self.timeout_s = self._settings.timeout_s
+
+    def _load(self) -> Settings:
+        from gitref_lock import config
+        from gitref_lock.errors import ConfigurationError
+
+        try:
+            return config.load(self.around.folder, self.around.top)
+        except ConfigurationError as error:
+            if not self.forgives_settings:
+                raise
+            self.settings_fault = error
+            return config.Settings()
 
     @property
     def deadline(self) -> Deadline:
@@ -248,28 +264,7 @@ def checked(option: str, value: T | None, reader: Callable[[T], R]) -> R | None:
         ) from None
 
 
-def command(body: Callable[..., None]) -> Callable[..., None]:
-    """Return ``body`` (a function of a Run and its own options) as a command that also takes the shared options."""
-
-    def wrapper(ctx: typer.Context, **values: Any) -> None:  # noqa: ANN401 - one value of any option's type each
-        run: Run = ctx.obj
-        run.begin(**{name: values.pop(name) for name in shared})
-        body(run, **values)
-
-    shared = list(inspect.signature(_shared).parameters)
-    hints = {"ctx": typer.Context, **_hints(body), **_hints(_shared)}
-    parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
-    for function in (body, _shared):
-        for name, parameter in inspect.signature(function).parameters.items():
-            if name != "run":
-                kind = inspect.Parameter.KEYWORD_ONLY
-                parameters.append(parameter.replace(kind=kind, annotation=hints[name]))
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect.signature
-    wrapper.__annotations__ = hints
-    wrapper.__name__, wrapper.__doc__ = body.__name__, body.__doc__
-    return wrapper
-
-
-def _hints(function: Callable[..., None]) -> dict[str, Any]:
-    hints = get_type_hints(function, include_extras=True)
-    return {name: hint for name, hint in hints.items() if name not in {"run", "return"}}
+def perform(run: Run, body: Callable[..., None], values: dict[str, Any]) -> None:
+    """Begin ``run`` with the shared options among ``values``; let ``body``, a command, do its work with the rest."""
+    run.begin(**{name: values.pop(name) for name in SHARED})
+    body(run, **values)

@@ -95,15 +95,17 @@ class Output:
             self.live_length = 0
             self._write(sys.stderr, "\r\x1b[2K")
 
-    def annotate(self, level: str, title: str, text: str) -> None:
-        """Write an annotation as a workflow command (``::error title=...::text``), which the CI shows to people."""
+    def annotate(self, level: str, title: str, text: str, path: str | None = None, line: int | None = None) -> None:
+        """Write an annotation as a workflow command (``::error title=...::text``), which the CI shows to people.
+
+        With ``path`` (and ``line``) it is shown at that place.
+        """
         self.end_live()
         body = redact(text, self.secrets).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-        head = redact(title, self.secrets).replace("%", "%25")
-        for char, escaped in (("\r", "%0D"), ("\n", "%0A"), (":", "%3A"), (",", "%2C")):
-            head = head.replace(char, escaped)
-        line = "".join(char if char.isprintable() else " " for char in f"::{level} title={head}::{body}")
-        self._write(sys.stderr, line + "\n")
+        parts = {"title": redact(title, self.secrets), "file": path, "line": line}
+        head = ",".join(f"{name}={_in_head(str(value))}" for name, value in parts.items() if value is not None)
+        words = "".join(char if char.isprintable() else " " for char in f"::{level} {head}::{body}")
+        self._write(sys.stderr, words + "\n")
 
     def _line(self, level: str, label: str, text: str) -> None:
         self.end_live()
@@ -130,3 +132,10 @@ class Output:
             stream.flush()
         except BrokenPipeError:
             raise ReaderGoneError from None
+
+
+def _in_head(text: str) -> str:
+    """Return text as a property of a workflow command."""
+    for char, escaped in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"), (":", "%3A"), (",", "%2C")):
+        text = text.replace(char, escaped)
+    return text

@@ -97,7 +97,9 @@ class HttpStore(GitStore):
         if self._old_server is None:
             reply, date = self._read_reply("ls-refs", ls_refs_request(prefixes), deadline, MAX_LISTING_BYTES)
             if reply is not None:
+                self._protocol_version = 2
                 return parse_ls_refs(packets_of(reply.body), prefixes), date
+        self._protocol_version = 0
         # No version 2: the whole advertisement, anew for each listing.
         return under(self._old_advertisement(deadline).refs, prefixes), None
 

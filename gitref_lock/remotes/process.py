@@ -98,6 +98,7 @@ class StatefulStore(GitStore):
         if advertisement.capabilities.get("object-format", "sha1") != "sha1":
             stream.close()
             raise RemoteError("unsupported", LONG_IDS)
+        self._protocol_version = advertisement.version
         return _Conversation(stream, advertisement)
 
     def _list(self, prefixes: Sequence[str], deadline: Deadline) -> tuple[Mapping[RefName, Oid], ServerDate | None]:

@@ -58,6 +58,12 @@ class GitStore(ABC):
         self._system = system
         self._display_url = display_url
         self._capabilities: Capabilities | None = None
+        self._protocol_version: int | None = None
+
+    @property
+    def protocol_version(self) -> int | None:
+        """The version in which the server answered reads so far; None before the first."""
+        return self._protocol_version
 
     @property
     def display_url(self) -> str:

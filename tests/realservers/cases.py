@@ -103,9 +103,7 @@ CASES: Mapping[str, Mapping[str, Case]] = {
     "nginx": {
         **GIT,
         **MISSING,
-        "too-large": Case(
-            [create("a", HUGE)], HUGE, RefusalKind.QUOTA
-        ),
+        "too-large": Case([create("a", HUGE)], HUGE, RefusalKind.QUOTA),
         "pushing-off": Case(
             [create("a", ONE)],
             ONE,

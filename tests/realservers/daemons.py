@@ -62,7 +62,7 @@ def dulwich() -> Iterator[Service]:
         root, port = folder / "served", free_port()
         root.mkdir()
         script = Path(__file__).with_name("dulwich_web.py")
-        words = [sys.executable, script, root, str(port)]
+        words: list[str | Path] = [sys.executable, script, root, str(port)]
         with running(words, accepts(port), folder / "log"):
             yield Service(
                 name="dulwich",

@@ -6,8 +6,8 @@ import socketserver
 import sys
 from wsgiref.simple_server import WSGIServer, make_server
 
-from dulwich.server import DictBackend
 from dulwich.repo import Repo
+from dulwich.server import DictBackend
 from dulwich.web import make_wsgi_chain
 
 

@@ -51,9 +51,7 @@ def _over_http(served: Served, body: bytes) -> Said:
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
         context = ssl.create_default_context(cafile=served.service.environ["GIT_SSL_CAINFO"])
-        connection = http.client.HTTPSConnection(
-            parts.hostname or "", parts.port, timeout=TIMEOUT_S, context=context
-        )
+        connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S, context=context)
     else:
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
     try:
@@ -116,7 +114,9 @@ def keep(folder: Path, case: str, said: Said, served: Served) -> None:
         here, there = str(served.repo.path).encode(), b"/srv/git/repo.git"
         return text.replace(here, there)
 
-    (folder / f"{case}.body").write_bytes(cleaned(said.body) if b"ERR " in said.body[:12] or not said.body else said.body)
+    (folder / f"{case}.body").write_bytes(
+        cleaned(said.body) if b"ERR " in said.body[:12] or not said.body else said.body
+    )
     if said.status:
         (folder / f"{case}.status").write_text(said.status + "\n", encoding="ascii")
     if said.errors:

@@ -13,8 +13,8 @@ import pytest
 from gitref_lock.errors import NotAcquiredError
 from gitref_lock.runtime.errand import How
 from gitref_lock.runtime.remote import Remote
-from gitref_lock.testing.contract_kit import applied, create, lock, present, state
 from gitref_lock.system import real_system
+from gitref_lock.testing.contract_kit import applied, create, lock, present, state
 from tests.realservers.serving import Served, Service
 from tests.support.gitcli import Repo, git
 from tests.support.race import command_env
@@ -61,7 +61,7 @@ def test_changes_land_fenced_and_once(service: Service, stack: ExitStack, tmp_pa
 
 
 def test_reads_do_not_grow_with_other_refs(service: Service, stack: ExitStack) -> None:
-    """Beside 20,000 tags a listing and a record cost a few kilobytes where the server filters, and are right anywhere."""
+    """Beside 20,000 tags a listing and a record cost a few kilobytes where the server can filter."""
     served = service.make_repo()
     base = served.repo.ref("refs/heads/main")
     lines = [f"{base} refs/tags/t{number:05}\n" for number in range(MANY)]

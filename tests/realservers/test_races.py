@@ -43,7 +43,7 @@ def racers_at(service: Service) -> int:
 def test_a_lock_has_one_winner_a_round(service: Service) -> None:
     """Of sixteen updates from one state, sent at once, one is applied each round; all others see the winner."""
     served = service.make_repo(with_commit=False)
-    old = state("start")
+    old: Sequence[GitObject] = state("start")
     with ExitStack() as opened:
         applied(served.open_store(opened), [create("raced", old)], old)
     for number in range(ROUNDS.get(service.name, 1)):
@@ -67,7 +67,12 @@ def one_round(served: Served, opened: ExitStack, old: Sequence[GitObject], word:
 def test_sixteen_processes_race_for_a_lock(running_servers: Callable[[str], Service], tmp_path: Path) -> None:
     """Of sixteen `acquire` processes at once one exits with 0 and holds the lock; every other exits with 4."""
     served = running_servers("nginx").make_repo()
-    environ = {**command_env(), **served.service.environ, "RUNNER_TEMP": str(tmp_path), "GITREF_LOCK_REMOTE": served.url}
+    environ = {
+        **command_env(),
+        **served.service.environ,
+        "RUNNER_TEMP": str(tmp_path),
+        "GITREF_LOCK_REMOTE": served.url,
+    }
     words = [sys.executable, "-m", "gitref_lock", "acquire", "deploy", "--nonblock", "--json"]
     processes = [
         subprocess.Popen(

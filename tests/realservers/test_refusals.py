@@ -46,9 +46,7 @@ def test_a_refusal_has_its_kind_and_exit_code(
     before = served.repo.refs()
     asked = case.request_for(served)
     if os.environ.get("GITREF_LOCK_RECORD") == "1":
-        body = receive_pack_request(
-            in_sending_order(case.edits), write_pack(case.objects), atomic=len(case.edits) > 1
-        )
+        body = receive_pack_request(in_sending_order(case.edits), write_pack(case.objects), atomic=len(case.edits) > 1)
         raw.keep(folder_of(service), name, raw.push(asked, body), asked)
     outcome = asked.open_store(stack).swap(case.edits, case.objects)
     assert served.repo.refs() == before

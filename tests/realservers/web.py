@@ -20,7 +20,7 @@ from tests.realservers.serving import (
 )
 from tests.support.gitcli import Repo
 
-USER, PASSWORD = "runner", "a:pass word"  # noqa: S105 - a password of the test's own
+USER, PASSWORD = "runner", "a:pass word"
 
 _NGINX = """
 {user}
@@ -151,7 +151,7 @@ def nginx(max_body: str = "8m") -> Iterator[Service]:
         stack.enter_context(
             running([program("fcgiwrap"), "-c", "16", "-s", f"unix:{socket}"], socket.exists, log, environ={})
         )
-        words = [program("nginx"), "-c", config, "-p", folder, "-e", folder / "error.log"]
+        words: list[str | Path] = [program("nginx"), "-c", config, "-p", folder, "-e", folder / "error.log"]
         stack.enter_context(running(words, accepts(port), log))
         product = version_of([program("nginx"), "-v"], r"nginx/(\S+)")
         password = PASSWORD.replace(":", "%3A").replace(" ", "%20")
@@ -185,7 +185,7 @@ def apache() -> Iterator[Service]:
             ),
             encoding="ascii",
         )
-        words = [program("apache2"), "-f", config, "-DFOREGROUND"]
+        words: list[str | Path] = [program("apache2"), "-f", config, "-DFOREGROUND"]
         stack.enter_context(running(words, accepts(port), log))
         product = version_of([program("apache2"), "-v"], r"Apache/(\S+)")
         yield Service(

@@ -1,0 +1,1 @@
+"""The single checks of ``doctor``: the remote by experiment, the clone, and the repository's workflow files."""
