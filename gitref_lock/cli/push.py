@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from gitref_lock.cli import options
 from gitref_lock.cli.command import Run, checked
 from gitref_lock.cli.declare import Argument, Option
-from gitref_lock.errors import LeaseLostError, UsageError
+from gitref_lock.errors import LeaseLostError, NotAcquiredError, UsageError
 
 if TYPE_CHECKING:
     from gitref_lock.core.record import Holder
@@ -162,11 +163,28 @@ def _carry_out(run: Run, wanted: PushOptions, held: Lease | None) -> None:
     from gitref_lock.pushing import push as land
 
     display = WaitDisplay(run.out, run.system.clock)
-    with opened(run.around.folder, run.environ) as checkout:
-        report = land(run.session.remote, checkout, wanted, run.deadline, listener=display, lease=held)
+
+    def once(options: PushOptions) -> PushReport:
+        with opened(run.around.folder, run.environ) as checkout:
+            return land(run.session.remote, checkout, options, run.deadline, listener=display, lease=held)
+
+    try:
+        report = once(wanted)
+    except NotAcquiredError as error:
+        if error.code != "lock-timeout" or run.deadline.is_over or not _may_proceed_unlocked(run, wanted):
+            raise
+        run.out.warn(f"{error.message}; on-timeout is proceed-unlocked: LANDING WITHOUT THE LOCK")
+        report = once(replace(wanted, ignores_lock=True))
     if held is not None and report.landed is not None:
         _store(run, held)
     _show(run, wanted, report)
+
+
+def _may_proceed_unlocked(run: Run, wanted: PushOptions) -> bool:
+    """Tell whether the configuration says to land without the lock after the wait; a required fence forbids it."""
+    rule = run.settings.rule_for(wanted.holder.workflow)
+    choice = rule.on_timeout if rule.on_timeout is not None else run.settings.on_timeout
+    return choice == "proceed-unlocked" and not wanted.require_fence and wanted.may_degrade
 
 
 def _waiting(run: Run, who: Holder, wait: str | None, priority: int | None) -> tuple[float | None, int]:

@@ -131,6 +131,7 @@ class ClonePush:
             keep=options.keep,
             require_fence=options.require_fence,
             may_degrade=options.may_degrade,
+            ignores_lock=options.ignores_lock,
             emergency=options.emergency,
             lease=lease,
             queue=options.queue,

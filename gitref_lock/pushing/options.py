@@ -15,7 +15,8 @@ from gitref_lock.landing.workspace import Selection
 class PushOptions:
     """What the user asks of a push. ``branch`` None means the checked-out one; ``rules`` are ``GLOB=STRATEGY`` texts.
 
-    ``ci_branch`` is what the CI's variables name, for a detached HEAD.
+    ``ci_branch`` is what the CI's variables name, for a detached HEAD. ``ignores_lock`` lands without
+    the lock, at once.
     """
 
     holder: Holder
@@ -35,5 +36,6 @@ class PushOptions:
     squash: bool = False
     keep: bool = False
     emergency: str = ""
+    ignores_lock: bool = False
     dry_run: bool = False
     queue: QueueTiming = field(default_factory=QueueTiming)

@@ -53,6 +53,7 @@ class PushRequest:
     """What to land where, and how. ``may_create`` allows a branch that the remote does not have.
 
     ``policy`` is the conflict policy as it travels; ``is_combinable`` whether others may land the change.
+    ``ignores_lock`` lands by the branch's own old value at once, whoever holds the lock.
     """
 
     target: Target
@@ -67,6 +68,7 @@ class PushRequest:
     require_fence: bool = False
     may_degrade: bool = True
     emergency: str = ""
+    ignores_lock: bool = False
     lease: Lease | None = None
     queue: QueueTiming = field(default_factory=QueueTiming)
 

@@ -110,6 +110,9 @@ class Pusher:
         prepared = errand.prepare(picture)
         if prepared.is_landed_already and not request.tags:
             return errand.landed(How.ALREADY, prepared)
+        if request.ignores_lock:
+            plan = unfenced_plan(errand.remote, errand.change, request.target, prepared)
+            return errand.send(plan, prepared, How.DEGRADED)
         if found.stance is Stance.ABSENT:
             return self._create_lock(prepared)
         if not errand.remote.server(errand.deadline).atomic:
