@@ -24,9 +24,9 @@ class Folder(DictBackend):
         super().__init__({})
         self.root = root
 
-    def open_repository(self, path: str) -> Repo:
+    def open_repository(self, path: str | bytes) -> Repo:
         """Return the repository at a URL's path."""
-        return Repo(self.root + path)
+        return Repo(self.root + (path.decode() if isinstance(path, bytes) else path))
 
 
 if __name__ == "__main__":

@@ -58,8 +58,9 @@ def find_prefix(trial: Trial, found: Examination) -> tuple[Namespace, Oid] | Non
             found.measured["ref_prefix"] = prefix
             return namespace, tip
         if not isinstance(outcome, Refused) or outcome.kind in _FINAL:
-            failure = swap_failure(outcome, f"writing under {prefix}", "gitref-lock doctor")
-            found.add("not-writable", Severity.ERROR, failure.message, failure.hint)
+            failure = swap_failure(outcome, f"writing under {prefix}", "look at the server's own log")
+            code = "not-writable" if isinstance(outcome, Refused) else "swap-failed"
+            found.add(code, Severity.ERROR, failure.message, failure.hint)
             return None
         refusals.append((namespace, outcome))
     _judge_refusals(found, refusals)
