@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from gitref_lock.cli import options
 from gitref_lock.cli.command import Run, checked
+from gitref_lock.cli.declare import Option
 from gitref_lock.errors import UsageError
 
 if TYPE_CHECKING:
     from gitref_lock.runtime.operator import CleanupPlan, CleanupReport
 
-DryRun = Annotated[bool, typer.Option("--dry-run", envvar="GITREF_LOCK_DRY_RUN", help="Show the plan only.")]
+DryRun = Annotated[bool, Option("--dry-run", envvar="GITREF_LOCK_DRY_RUN", help="Show the plan only.")]
 Prune = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--prune", envvar="GITREF_LOCK_PRUNE", help="Remove locks that are free, long idle and whose branch is gone."
     ),
 ]
 OlderThan = Annotated[
     str | None,
-    typer.Option(
-        "--older-than", envvar="GITREF_LOCK_OLDER_THAN", metavar="DURATION", help="How long idle; default: 30d."
-    ),
+    Option("--older-than", envvar="GITREF_LOCK_OLDER_THAN", metavar="DURATION", help="How long idle; default: 30d."),
 ]
 
 

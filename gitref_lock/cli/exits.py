@@ -55,6 +55,15 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 )
 
 
+class Leave(Exception):  # noqa: N818 - an end, not an error: all has been said already
+    """Ends the command with ``code``."""
+
+    def __init__(self, code: int) -> None:
+        """Keep the exit code."""
+        super().__init__(code)
+        self.code = code
+
+
 def exit_code(error: BaseException) -> int:
     """Return the exit code of any error; 1 for what nobody foresaw."""
     if isinstance(error, Interrupted):

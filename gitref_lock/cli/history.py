@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from gitref_lock.cli import options
 from gitref_lock.cli.command import Run
+from gitref_lock.cli.declare import Option
 from gitref_lock.cli.words import table
 from gitref_lock.core.text import MalformedError, instant, parse_instant
 from gitref_lock.errors import GitrefLockError, UsageError
@@ -17,14 +16,14 @@ if TYPE_CHECKING:
     from gitref_lock.insight.audit import Audit
 
 Count = Annotated[
-    int | None, typer.Option("-n", envvar="GITREF_LOCK_COUNT", metavar="N", min=0, help="At most N transitions.")
+    int | None, Option("-n", envvar="GITREF_LOCK_COUNT", metavar="N", min=0, help="At most N transitions.")
 ]
 Since = Annotated[
     str | None,
-    typer.Option("--since", envvar="GITREF_LOCK_SINCE", metavar="DURATION|INSTANT", help="Only what is newer."),
+    Option("--since", envvar="GITREF_LOCK_SINCE", metavar="DURATION|INSTANT", help="Only what is newer."),
 ]
 Verify = Annotated[
-    bool, typer.Option("--verify", envvar="GITREF_LOCK_VERIFY", help="Check every transition against the protocol.")
+    bool, Option("--verify", envvar="GITREF_LOCK_VERIFY", help="Check every transition against the protocol.")
 ]
 
 

@@ -6,9 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from gitref_lock.cli.command import Run
+from gitref_lock.cli.declare import Argument, Option
 from gitref_lock.errors import PolicyError, UsageError
 
 if TYPE_CHECKING:
@@ -16,10 +15,10 @@ if TYPE_CHECKING:
     from gitref_lock.insight.enforce import Repository, Update
     from gitref_lock.ports import StoredCommit
 
-Kind = Annotated[str, typer.Argument(metavar="pre-receive", help="Which hook this is; only pre-receive is known.")]
+Kind = Annotated[str, Argument(metavar="pre-receive", help="Which hook this is; only pre-receive is known.")]
 Require = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--require",
         envvar="GITREF_LOCK_REQUIRE",
         metavar="GLOB",

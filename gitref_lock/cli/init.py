@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from gitref_lock.cli.command import Run
+from gitref_lock.cli.declare import Option
 from gitref_lock.errors import ConfigurationError, UsageError
 
 CONFIG = """\
@@ -88,9 +87,9 @@ _EXAMPLES = {
 }
 
 Ci = Annotated[
-    str | None, typer.Option("--ci", envvar="GITREF_LOCK_CI", metavar="github|gitlab", help="Write an example for it.")
+    str | None, Option("--ci", envvar="GITREF_LOCK_CI", metavar="github|gitlab", help="Write an example for it.")
 ]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Replace files that exist.")]
+Force = Annotated[bool, Option("--force", "-f", help="Replace files that exist.")]
 
 
 def init(run: Run, ci: Ci = None, force: Force = False) -> None:

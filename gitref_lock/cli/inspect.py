@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from gitref_lock.cli import options
 from gitref_lock.cli.command import Run
+from gitref_lock.cli.declare import Option
 from gitref_lock.cli.words import duration, table
 from gitref_lock.core.text import instant
 from gitref_lock.errors import UsageError
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
 WATCH_PACE_S = 2.0
 
 Watch = Annotated[
-    bool, typer.Option("--watch", envvar="GITREF_LOCK_WATCH", help="Go on showing it; with --json one document a line.")
+    bool, Option("--watch", envvar="GITREF_LOCK_WATCH", help="Go on showing it; with --json one document a line.")
 ]
 History = Annotated[
-    int, typer.Option("--history", envvar="GITREF_LOCK_HISTORY", metavar="N", help="Show the last N transitions too.")
+    int, Option("--history", envvar="GITREF_LOCK_HISTORY", metavar="N", help="Show the last N transitions too.")
 ]
-All = Annotated[bool, typer.Option("--all", "-a", envvar="GITREF_LOCK_ALL", help="Every lock of the remote.")]
+All = Annotated[bool, Option("--all", "-a", envvar="GITREF_LOCK_ALL", help="Every lock of the remote.")]
 
 
 def inspect(

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from gitref_lock.cli import options
 from gitref_lock.cli.command import Run, checked
+from gitref_lock.cli.declare import Option
 from gitref_lock.errors import NotHeldError, UsageError
 
 if TYPE_CHECKING:
@@ -23,13 +22,13 @@ _NOT_INHERITED = ("GITREF_LOCK_TIMEOUT", "GITREF_LOCK_JSON", "GITREF_LOCK_QUIET"
 
 KeepAlive = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--keep-alive", envvar="GITREF_LOCK_KEEP_ALIVE", help="Leave a small process that renews until the release."
     ),
 ]
 MaxAge = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--keep-alive-for",
         envvar="GITREF_LOCK_KEEP_ALIVE_FOR",
         metavar="DURATION",
@@ -38,7 +37,7 @@ MaxAge = Annotated[
 ]
 WatchedPid = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--keep-alive-pid",
         envvar="GITREF_LOCK_KEEP_ALIVE_PID",
         metavar="PID",

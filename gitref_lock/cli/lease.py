@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from gitref_lock.cli import options
 from gitref_lock.cli.command import Run, checked
+from gitref_lock.cli.declare import Option
 from gitref_lock.errors import GitrefLockError, HeldByAnotherError, LeaseLostError, NotHeldError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def renew(run: Run, names: options.Names = None, ttl: options.Ttl = None, lease:
 
 IfHeld = Annotated[
     bool,
-    typer.Option("--if-held", envvar="GITREF_LOCK_IF_HELD", help="Success when this job holds nothing."),
+    Option("--if-held", envvar="GITREF_LOCK_IF_HELD", help="Success when this job holds nothing."),
 ]
 
 

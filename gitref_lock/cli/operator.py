@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from gitref_lock.cli import options
 from gitref_lock.cli.command import Run
+from gitref_lock.cli.declare import Option
 from gitref_lock.cli.words import duration
 from gitref_lock.core.text import instant
 from gitref_lock.errors import NotAcquiredError, UsageError
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
 
 Expect = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--expect", envvar="GITREF_LOCK_EXPECT", metavar="OID|GENERATION", help="Break only this state of the lock."
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Do not ask.")]
+Force = Annotated[bool, Option("--force", "-f", help="Do not ask.")]
 
 
 def break_lock(

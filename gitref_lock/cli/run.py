@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
-import typer
-
 from gitref_lock.cli import options
 from gitref_lock.cli.acquire import Asked, liveness, warn_old_holders
 from gitref_lock.cli.command import Run, checked
+from gitref_lock.cli.declare import Argument, Option
+from gitref_lock.cli.exits import Leave
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.text import instant
 from gitref_lock.errors import Interrupted, LeaseLostError, UsageError
@@ -28,15 +28,15 @@ DEFAULT_TTL_S = 300.0
 
 RunName = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[NAME] -- COMMAND...", help="The lock; default: the branch.", show_default=False),
+    Argument(metavar="[NAME] -- COMMAND...", help="The lock; default: the branch.", show_default=False),
 ]
-Locks = Annotated[list[str] | None, typer.Option("--lock", "-l", metavar="NAME", help="A lock; repeat for several.")]
+Locks = Annotated[list[str] | None, Option("--lock", "-l", metavar="NAME", help="A lock; repeat for several.")]
 Shell = Annotated[
-    str | None, typer.Option("--command", "-c", metavar="STRING", help="Run STRING by /bin/sh instead of COMMAND.")
+    str | None, Option("--command", "-c", metavar="STRING", help="Run STRING by /bin/sh instead of COMMAND.")
 ]
 KillAfter = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--kill-after",
         envvar="GITREF_LOCK_KILL_AFTER",
         metavar="DURATION",
@@ -81,7 +81,7 @@ def run_command(
     with SignalDesk(run.system.clock) as signals:
         inquest = liveness(run, is_wanted=check_liveness)
         ending = _under_lease(run, request, words, outer, signals, inquest)
-    raise typer.Exit(_report(run, request.names, ending))
+    raise Leave(_report(run, request.names, ending))
 
 
 def _words(words: list[str] | None, shell: str | None) -> list[str]:
@@ -153,7 +153,7 @@ def _become(run: Run, words: Sequence[str]) -> NoReturn:
         execute(words, run.environ)
     except OSError as error:
         run.out.error(f"{words[0]}: {error.strerror}")
-        raise typer.Exit(exit_code(error)) from None
+        raise Leave(exit_code(error)) from None
 
 
 def _under_lease(

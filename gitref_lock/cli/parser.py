@@ -1,0 +1,73 @@
+"""The parser of options: what typer makes of the commands' declarations, for everything that ``quick`` leaves to it."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
+
+from gitref_lock.cli.command import perform, shared
+
+Body = Callable[..., None]
+
+
+def build(program: str, bodies: Iterable[tuple[str, Body, bool]]) -> typer.Typer:
+    """Return the application with these commands: name, body, and whether it is hidden."""
+    app = typer.Typer(
+        name=program,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        help="Locks and fenced pushes for CI runners, through the git remote they already share.",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(_top)
+    for name, body, is_hidden in bodies:
+        app.command(name, hidden=is_hidden)(command(body))
+    return app
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from gitref_lock import __version__
+
+        sys.stdout.write(f"gitref-lock {__version__}\n")
+        raise typer.Exit
+
+
+def _top(
+    version: bool = typer.Option(False, "--version", is_eager=True, callback=_show_version, help="Show the version."),
+) -> None:
+    """Locks and fenced pushes for CI runners, through the git remote they already share."""
+
+
+def command(body: Body) -> Body:
+    """Return ``body`` (a function of a Run and its own options) as a command that also takes the shared options."""
+
+    def wrapper(ctx: typer.Context, **values: Any) -> None:  # noqa: ANN401 - one value of any option's type each
+        perform(ctx.obj, body, values)
+
+    hints = {"ctx": typer.Context, **_hints(body), **_hints(shared)}
+    parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
+    for function in (body, shared):
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name != "run":
+                kind = inspect.Parameter.KEYWORD_ONLY
+                parameters.append(parameter.replace(kind=kind, annotation=hints[name]))
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect.signature
+    wrapper.__annotations__ = hints
+    wrapper.__name__, wrapper.__doc__ = body.__name__, body.__doc__
+    return wrapper
+
+
+def _hints(function: Body) -> dict[str, Any]:
+    """Return the parameters' types with their declarations as typer's own."""
+    found = {}
+    for name, hint in get_type_hints(function, include_extras=True).items():
+        if name not in {"run", "return"}:
+            annotated, declared = get_args(hint)[:2]
+            found[name] = Annotated[annotated, declared.to_typer()]
+    return found
