@@ -16,7 +16,7 @@ from gitref_lock.core.clocks import ClockReading, ServerClock
 from gitref_lock.core.expiry import Observation, Rule, contradicts, expired_by, observe, remaining_s
 from gitref_lock.core.history import Ring
 from gitref_lock.core.lean import dataclass
-from gitref_lock.core.machine import HISTORY_FILE, LOCK_FILE, LockState, Stance
+from gitref_lock.core.machine import HISTORY_FILE, LOCK_FILE, LockState, NextState, Stance
 from gitref_lock.core.names import LockName, Namespace, Nonce, Oid, RefName, TicketName
 from gitref_lock.core.queue import Entry
 from gitref_lock.core.record import AnyRecord, ClockSource, LockRecord, ServerInfo, State, decode_record
@@ -24,7 +24,7 @@ from gitref_lock.core.text import MalformedError
 from gitref_lock.core.ticket import TICKET_FILE, Ticket, decode_ticket
 from gitref_lock.ports import ObjectsGoneError, RefStore, Snapshot, StoredCommit, System
 from gitref_lock.runtime.deadline import Deadline
-from gitref_lock.runtime.retry import PATIENCE_S, reading
+from gitref_lock.runtime.retry import DEFAULT_BACKOFF, Backoff, reading
 
 TOOL = f"gitref-lock/{__version__}"
 PROBE_AGE_S = 7 * 86_400
@@ -64,7 +64,7 @@ class Instants:
 
 @dataclass(slots=True)
 class Remote:
-    """A remote with a memory. ``call_timeout_s`` bounds single requests.
+    """A remote with a memory. ``call_timeout_s`` bounds single requests, ``backoff`` is how failed ones are repeated.
 
     ``probed`` is what this process found the server to be, for the next record that it writes.
     """
@@ -76,10 +76,12 @@ class Remote:
     clock: ServerClock = field(default_factory=ServerClock)
     observations: dict[LockName, Observation] = field(default_factory=dict)
     probed: ServerInfo | None = None
+    backoff: Backoff = DEFAULT_BACKOFF
     _states: dict[Oid, StoredCommit] = field(default_factory=dict)
     _server: ServerInfo | None = None
     _believes_records: bool = True
     _has_answered: bool = False
+    _lead_at_date_s: float = 0.0
 
     def look(
         self,
@@ -108,15 +110,19 @@ class Remote:
 
     def list(self, prefixes: Sequence[str], deadline: Deadline) -> Snapshot:
         """List refs by prefix, trying again on transient failures; the server's Date is remembered."""
+        lead_s = self._boot_lead_s()
         listing = reading(
             self.system,
             lambda: self.store.snapshot(prefixes, timeout_s=deadline.capped(self.call_timeout_s)),
             deadline,
             # A remote that never answered is more likely misspelled than down for a moment.
-            patience_s=PATIENCE_S if self._has_answered else FIRST_PATIENCE_S,
+            patience_s=None if self._has_answered else FIRST_PATIENCE_S,
+            backoff=self.backoff,
         )
         self._has_answered = True
         self.clock = self.clock.with_date(listing.server_date)
+        if listing.server_date is not None:
+            self._lead_at_date_s = lead_s
         return listing
 
     def commits(self, oids: Iterable[Oid], deadline: Deadline) -> Mapping[Oid, StoredCommit]:
@@ -130,6 +136,7 @@ class Remote:
                 self.system,
                 lambda: self.store.read(missing, timeout_s=deadline.capped(self.call_timeout_s)),
                 deadline,
+                backoff=self.backoff,
             )
             self._states.update(found)
             for oid in missing:
@@ -139,6 +146,10 @@ class Remote:
     def remember(self, commits: Iterable[StoredCommit]) -> None:
         """Keep commits that were read in another way, so that they are not fetched again."""
         self._states.update((commit.oid, commit) for commit in commits)
+
+    def remember_written(self, states: Iterable[NextState]) -> None:
+        """Keep states that were written from here, as a later read would find them: they need not be fetched."""
+        self.remember(StoredCommit(item.state.tip, (), "", item.files) for item in states)
 
     def read_again(self, entry: Entry) -> Entry:
         """Return the entry with its ticket, where the ticket was read after the listing."""
@@ -197,6 +208,7 @@ class Remote:
             self._server = state.record.server
         if clock.is_known and not self.clock.is_known:
             self.clock = clock
+            self._lead_at_date_s = self._boot_lead_s()
 
     def stance(self, name: LockName, state: LockState | None, lease: Nonce | None = None) -> Stance:
         """Return what this state is to the owner of the token ``lease`` (None: to anybody)."""
@@ -220,11 +232,19 @@ class Remote:
         observation = self.observations.get(name) or Observation(state.tip, self.system.clock.monotonic())
         return remaining_s(state.record, observation, self.system.clock.monotonic(), self.clock)
 
+    def _boot_lead_s(self) -> float:
+        """Return by how much the clock that goes on in suspend is ahead of the one that stops."""
+        return self.system.clock.boottime() - self.system.clock.monotonic()
+
+    def _latest(self, now_s: float) -> float:
+        """Return the latest that the server's clock can show: the time that this machine has slept since counts too."""
+        return self.clock.latest(now_s) + max(0.0, self._boot_lead_s() - self._lead_at_date_s)
+
     def instants(self) -> Instants:
         """Return the time for a record: the server's where it is known and consistent, else this machine's."""
         now_s = self.system.clock.monotonic()
         if self.store.is_server_clocked and self.clock.is_known and self.clock.is_consistent:
-            return Instants(ClockSource.SERVER, int(self.clock.earliest(now_s)), self.clock.latest(now_s))
+            return Instants(ClockSource.SERVER, int(self.clock.earliest(now_s)), self._latest(now_s))
         wall = self.system.clock.wall()
         return Instants(ClockSource.LOCAL, int(wall), wall)
 
@@ -235,7 +255,7 @@ class Remote:
         """
         now_s = self.system.clock.monotonic()
         if self.store.is_server_clocked and self.clock.is_known:
-            return Instants(ClockSource.SERVER, int(self.clock.earliest(now_s)), self.clock.latest(now_s))
+            return Instants(ClockSource.SERVER, int(self.clock.earliest(now_s)), self._latest(now_s))
         return self.instants()
 
     def clock_reading(self) -> ClockReading:
@@ -251,6 +271,7 @@ class Remote:
                 self.system,
                 lambda: self.store.probe(timeout_s=deadline.capped(self.call_timeout_s)),
                 deadline,
+                backoff=self.backoff,
             )
             self._server = self.probed = ServerInfo(found.atomic, found.agent, now_at)
             self._believes_records = True

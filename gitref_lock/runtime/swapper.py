@@ -15,7 +15,6 @@ from gitref_lock.core.lean import dataclass
 from gitref_lock.core.machine import LockState, NextState
 from gitref_lock.core.names import LockName, Oid, RefName
 from gitref_lock.core.objects import GitObject
-from gitref_lock.core.record import Event, LockRecord
 from gitref_lock.core.refs import (
     Absent,
     Applied,
@@ -30,14 +29,15 @@ from gitref_lock.core.refs import (
     Unknown,
 )
 from gitref_lock.errors import Interrupted
-from gitref_lock.ports import RemoteError, StoredCommit
+from gitref_lock.ports import RemoteError
 from gitref_lock.runtime.deadline import Deadline
+from gitref_lock.runtime.judging import believed, has_moved, is_surely_not_applied, judge_refs, judge_unfenced
 from gitref_lock.runtime.remote import Remote
-from gitref_lock.runtime.retry import backoff_s
+from gitref_lock.runtime.retry import Backoff
 
 KILL_BUDGET_S = 5.0
 HURRIED_CALL_S = 2.0
-PATIENCE_S = 60.0
+_KILL_BACKOFF = Backoff(cap_s=1.0)
 _TORN_READ_S = 1.0
 _TORN_READS = 3
 _CONTENDED = 3
@@ -46,10 +46,6 @@ _AT_THE_DOOR = frozenset(
     {RefusalKind.AUTHENTICATION, RefusalKind.PERMISSION, RefusalKind.NOT_FOUND, RefusalKind.NO_ATOMIC}
 )
 """Refusals by which the server has not looked at the swap at all, nor at any copy of it."""
-
-_RAISES_GENERATION = frozenset(
-    {Event.ACQUIRE, Event.TAKE_OVER, Event.PREEMPT, Event.BREAK, Event.REAP, Event.LAND, Event.LAND_EXPIRED}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +88,6 @@ def lock_edit(remote: Remote, move: LockMove) -> RefEdit:
     return RefEdit(remote.namespace.lock_ref(move.name), expect, move.after.state.tip, Role.LOCK)
 
 
-def written(move: LockMove) -> StoredCommit:
-    """Return the state that a move writes as a later read would find it; it need not be fetched."""
-    return StoredCommit(move.after.state.tip, (), "", move.after.files)
-
-
 def plan_for_locks(
     remote: Remote,
     moves: Sequence[LockMove],
@@ -133,20 +124,21 @@ class Swapper:
             return Refused(RefusalKind.NO_ATOMIC, "the server does not offer atomic pushes")
         in_doubt = self.was_in_doubt = False
         attempt = contended = 0
-        patience = deadline.earlier(Deadline.after(self.remote.system, PATIENCE_S))
+        patience = deadline.earlier(Deadline.after(self.remote.system, self.remote.backoff.budget_s))
         while True:
             outcome = self._send(plan, deadline)
             is_busy = isinstance(outcome, Refused) and outcome.kind is RefusalKind.CONTENTION
             contended += is_busy
             if not in_doubt and isinstance(outcome, Superseded):
-                outcome = _believed(plan, outcome, was_contended=contended > 0)
+                outcome = believed(plan, outcome, was_contended=contended > 0)
+                self.was_in_doubt = not isinstance(outcome, Superseded)
             # A contended swap is surely not applied, and not refused for good: it is simply sent again.
             is_open = in_doubt or isinstance(outcome, Unknown) or (is_busy and contended < _CONTENDED)
             if isinstance(outcome, Applied | Breached) or not is_open:
                 if isinstance(outcome, Breached | Refused):
                     self.remote.forget_server()
                 if isinstance(outcome, Applied):
-                    self.remote.remember(written(move) for move in plan.moves)
+                    self.remote.remember_written(move.after for move in plan.moves)
                 return self._looked_for(plan, outcome, patience)
             sent_nothing = is_busy or (isinstance(outcome, Unknown) and outcome.nothing_sent)
             in_doubt = self.was_in_doubt = in_doubt or not sent_nothing
@@ -158,14 +150,17 @@ class Swapper:
             if patience.is_over or self.interrupted is not None:
                 return self._kill(plan) if in_doubt else outcome
             wish = outcome.retry_after_s if isinstance(outcome, Unknown) else None
-            self._pause(patience.capped(wish or backoff_s(self.remote.system, attempt)) or 0.0)
+            self._pause(patience.capped(wish or self.remote.backoff.pause_s(self.remote.system, attempt)) or 0.0)
 
     def _looked_for(self, plan: Plan, outcome: SwapOutcome, until: Deadline) -> SwapOutcome:
-        """Return what became of a landing that was refused: a proxy may have sent an earlier copy, which landed."""
-        if plan.landing is None or not isinstance(outcome, Refused) or outcome.kind in _AT_THE_DOOR:
+        """Return what became of a swap that was refused: a proxy may have sent an earlier copy, which was granted."""
+        if not isinstance(outcome, Refused) or outcome.kind in _AT_THE_DOOR:
             return outcome
         judged = self._judge_patiently(plan, until)
-        return judged if isinstance(judged, Applied | Breached) else outcome
+        if not isinstance(judged, Applied | Breached):
+            return outcome
+        self.was_in_doubt = True
+        return judged
 
     def _send(self, plan: Plan, deadline: Deadline) -> SwapOutcome:
         hurried = self.interrupted is not None or deadline.is_over
@@ -203,7 +198,7 @@ class Swapper:
             if until.is_over:
                 return Unknown("the swap could neither be decided nor killed in time")
             attempt += 1
-            self._pause(until.capped(backoff_s(self.remote.system, attempt, cap_s=1.0)) or 0.0)
+            self._pause(until.capped(_KILL_BACKOFF.pause_s(self.remote.system, attempt)) or 0.0)
 
     def _judge_patiently(self, plan: Plan, until: Deadline) -> SwapOutcome | None:
         """Read back and return a certain outcome; None while the swap is possible or cannot be decided."""
@@ -225,9 +220,9 @@ class Swapper:
         """Judge one reading. A mixed picture comes back as Breached and is read again before it counts."""
         seen = self.remote.list([edit.ref for edit in plan.edits], until).refs
         if not plan.moves:
-            return _judge_unfenced(plan.landing, seen) if plan.landing else _judge_refs(plan.edits, seen)
+            return judge_unfenced(plan.landing, seen) if plan.landing else judge_refs(plan.edits, seen)
         lock_edits = [lock_edit(self.remote, move) for move in plan.moves]
-        if not any(_has_moved(edit, seen) for edit in lock_edits):
+        if not any(has_moved(edit, seen) for edit in lock_edits):
             if plan.landing is not None and seen.get(plan.landing.ref) == plan.landing.commit:
                 refused = {edit.ref: "not moved" for edit in lock_edits}
                 return Breached((plan.landing.ref,), refused)
@@ -264,21 +259,9 @@ class Swapper:
                 continue
             if state.tip == move.after.state.tip or state.ring.index_of(move.after.record.nonce) is not None:
                 return Applied()
-            if _is_surely_not_applied(move, state):
+            if is_surely_not_applied(move, state):
                 return Superseded({ref: seen.get(ref) for ref in seen})
         return None
-
-
-def _believed(plan: Plan, outcome: Superseded, *, was_contended: bool) -> SwapOutcome:
-    """Return what a refusal with a moved ref proves: nothing, when what moved it may have been a copy of our own.
-
-    A proxy may have sent the request twice; then the read shows our own value, or a busy server has refused one copy
-    and granted the other. The name of a new ticket is ours alone: any value there proves that the create arrived.
-    """
-    if not plan.moves and plan.landing is None:
-        return _judge_refs(plan.edits, {ref: oid for ref, oid in outcome.seen.items() if oid is not None}) or outcome
-    is_ours = any(outcome.seen.get(edit.ref) == edit.new for edit in plan.edits if edit.new is not None)
-    return Unknown("refused, but a copy of it may have been applied") if is_ours or was_contended else outcome
 
 
 def carry_or_stop(remote: Remote, plan: Plan, deadline: Deadline) -> SwapOutcome:
@@ -288,50 +271,3 @@ def carry_or_stop(remote: Remote, plan: Plan, deadline: Deadline) -> SwapOutcome
     if swapper.interrupted is not None:
         raise swapper.interrupted
     return outcome
-
-
-def _has_moved(edit: RefEdit, seen: Mapping[RefName, Oid]) -> bool:
-    expected = edit.expect.oid if isinstance(edit.expect, At) else None
-    return seen.get(edit.ref) != expected
-
-
-def _judge_unfenced(landing: LandingClaim, seen: Mapping[RefName, Oid]) -> SwapOutcome | None:
-    """Decide a landing without a fence: only a branch that moved elsewhere shows that no copy can land any more."""
-    tip = seen.get(landing.ref)
-    if tip == landing.base:
-        return None
-    if tip is not None and (tip == landing.commit or landing.contains(tip)):
-        return Applied()
-    return Superseded({landing.ref: tip})
-
-
-def _judge_refs(edits: Sequence[RefEdit], seen: Mapping[RefName, Oid]) -> SwapOutcome | None:
-    """Judge a swap of tickets alone: a ticket's name is used by one create, so any value proves that it arrived."""
-    if all(seen.get(edit.ref) == edit.new for edit in edits):
-        return Applied()
-    if all(not _has_moved(edit, seen) for edit in edits):
-        return None
-    created = [edit for edit in edits if isinstance(edit.expect, Absent)]
-    if created and all(edit.ref in seen for edit in created):
-        return Applied()
-    return Superseded({edit.ref: seen.get(edit.ref) for edit in edits})
-
-
-def _is_surely_not_applied(move: LockMove, state: LockState) -> bool:
-    """Tell whether this later state of the lock proves that ``move`` did not and cannot happen."""
-    before = move.before
-    if before is None:
-        # The ring of a lock begins with its creation; an overflowing one has lost that line and proves nothing.
-        return bool(state.ring.lines) and state.ring.lines[0].event in {Event.CREATE, Event.ACQUIRE}
-    if not isinstance(before.record, LockRecord):
-        return False
-    expected = state.ring.index_of(before.record.nonce)
-    if expected is not None and expected + 1 < len(state.ring.lines):
-        return state.ring.lines[expected + 1].nonce != move.after.record.nonce
-    return (
-        move.after.record.event in _RAISES_GENERATION
-        and move.after.record.generation > before.record.generation
-        and isinstance(state.record, LockRecord)
-        and state.record.generation == before.record.generation
-        and state.tip != before.tip
-    )
