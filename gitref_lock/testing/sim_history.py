@@ -153,11 +153,11 @@ class History:
                 if move.ref == ref:
                     yield event, move
 
-    def branch_at(self, event: Applied) -> Oid | None:
-        """Return where the branch was once ``event`` had happened."""
+    def value_at(self, ref: str, event: Applied) -> Oid | None:
+        """Return where a ref was once ``event`` had happened."""
         tip: Oid | None = None
         for other in self.applied:
-            move = other.move_of(self.branch)
+            move = other.move_of(ref)
             tip = move.after if move is not None else tip
             if other is event:
                 break

@@ -237,7 +237,8 @@ def _late_claims(patch: Patch) -> None:
 
 
 def _own_copies(patch: Patch) -> None:
-    patch.setattr(swapper, "_believed", lambda plan, outcome, *, was_contended: outcome)
+    patch.setattr(swapper, "believed", lambda plan, outcome, *, was_contended: outcome)
+    patch.setattr(Swapper, "_looked_for", lambda self, plan, outcome, until: outcome)
 
 
 def _busy(world: World) -> None:

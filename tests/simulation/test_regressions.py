@@ -221,3 +221,43 @@ def test_a_state_that_is_gone_before_it_is_read_costs_a_listing_not_a_minute() -
     assert results(world) == ["acquired", "landed"]
     assert world.history.pushes[0].ended_s < 20.0
     assert faults_of(world) == []
+
+
+def test_a_machine_that_slept_before_it_wrote_does_not_write_an_early_end() -> None:
+    """The server's clock went on while the machine slept between a listing and its claim: the lease ends later."""
+
+    def dated(world: World) -> None:
+        world.server.clock = lambda: 1_700_000_000.0 + world.kernel.now
+
+    world = play(
+        2,
+        lambda runners: {
+            0: [(0.0, _hold(runners[0], ttl_s=5.0)), (1.0, _hold(runners[0], ttl_s=30.0, is_polite=False))],
+            1: [(45.0, _hold(runners[1], ttl_s=5.0, wait_s=60.0))],
+        },
+        {("r0", "fetch", 2): Fate(pause_s=40.0, suspends=True)},
+        tune=dated,
+    )
+    ends = [
+        world.history.state(LOCK, move.after).record
+        for _, move in world.history.moves(world.history.lock_ref)
+        if move.after is not None
+    ]
+    assert results(world) == ["acquired", "acquired", "acquired"]
+    assert any(getattr(record, "ttl_s", 0) == 30.0 for record in ends)
+    assert faults_of(world) == []
+
+
+def test_a_landing_whose_second_copy_lost_the_race_has_landed() -> None:
+    """When only the refusal of a landing's second copy is heard, and others landed since, the push has landed once."""
+    world = play(
+        2,
+        lambda runners: {
+            0: [(0.0, _push(runners[0], "lines"))],
+            1: [(1.0, _push(runners[1], "lines")), (0.0, _push(runners[1], "lines"))],
+        },
+        {("r0", "swap", 2): Fate(again_s=3.0, is_second_heard=True, back_s=1.0)},
+    )
+    assert results(world) == ["landed", "landed", "landed"]
+    assert [push.how for push in world.history.pushes if push.runner == "r0"] == ["fast"]
+    assert faults_of(world) == []

@@ -1,7 +1,8 @@
 """Every landing moves branch and lock in one instant, and the lock was free, the lander's own, or expired.
 
-Expired means that its holder was not alive any more in true time. Exempt is a server that dies in the middle of a swap:
-the runner is told "unknown" then (docs/protocol.md, section 0).
+Expired means that its holder was not alive any more in true time. Where there is no lock and the server refuses to
+create one, a push degrades to the branch's own old value, and says so. Exempt is a server that dies in the middle of a
+swap: the runner is told "unknown" then (docs/protocol.md, section 0).
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def _fault(history: History, event: Applied, move: Move) -> str:
         return "a swap deleted the branch"
     fence = event.move_of(history.lock_ref)
     if fence is None:
-        return "the lock did not move with the branch"
+        is_degraded = history.value_at(history.lock_ref, event) is None
+        return "" if is_degraded else "the lock did not move with the branch"
     if fence.before is None or fence.after is None:
         return "the fence created or deleted the lock"
     name = LockName(history.lock)

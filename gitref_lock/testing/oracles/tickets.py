@@ -48,7 +48,7 @@ def _unproved(history: History, event: Applied, ticket: Ticket) -> str:
     assert ticket.verdict is not None
     if not ticket.verdict.commits or event.partial == "hole":
         return ""
-    tip = history.branch_at(event)
+    tip = history.value_at(history.branch, event)
     if tip is None or not history.is_ancestor(ticket.verdict.commits[-1], tip):
         return "its verdict names commits that the branch does not hold"
     return ""
