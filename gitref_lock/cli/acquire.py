@@ -94,8 +94,10 @@ class Asked:
             wait_s = rule.wait_s if rule.wait_s is not None else settings.wait_s
         priority = checked("--priority", self.priority, config.parse_priority)
         cancel = self.cancel_older if self.cancel_older is not None else settings.cancel_older
+        wanted = run.names(names)
+        run.try_again_for(who.workflow)
         return AcquireRequest(
-            names=run.names(names),
+            names=wanted,
             holder=who,
             timing=LeaseTiming.for_ttl(ttl_s, kill_after_s=settings.kill_after_s),
             wait_s=wait_s,

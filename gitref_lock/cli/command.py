@@ -209,6 +209,18 @@ class Run:
             workflow=workflow or self.settings.workflow or "",
         )
 
+    def try_again_for(self, workflow: str) -> None:
+        """Let failed requests be repeated as the workflow's rule says, else as the file does, else as usual."""
+        rule = self.settings.rule_for(workflow)
+        pattern = rule.retry if rule.retry is not None else self.settings.retry
+        if pattern == type(pattern)():
+            return
+        from gitref_lock.runtime.retry import PATIENCE_S, Backoff
+
+        budget_s = pattern.budget_s if pattern.budget_s is not None else PATIENCE_S
+        backoff = Backoff(pattern.base_s, pattern.factor, pattern.cap_s, pattern.jitter, budget_s)
+        self.session.remote.backoff = backoff
+
     def token(self, given: str | None, names: Sequence[LockName]) -> Nonce | None:
         """Return the lease token that was given: the option's, else the environment's where it is for these locks."""
         from gitref_lock.core.names import Nonce, is_nonce

@@ -131,6 +131,7 @@ def push(
         raise UsageError("--emergency needs a reason")
     who = run.holder(holder, workflow)
     wait_s, points = _waiting(run, who, wait, priority)
+    run.try_again_for(who.workflow)
     wanted = PushOptions(
         holder=who,
         selection=Selection(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from gitref_lock.core.lean import dataclass
 from gitref_lock.ports import ObjectsGoneError, RemoteError, System
 from gitref_lock.runtime.deadline import Deadline
 
@@ -17,9 +18,30 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_BASE_S = 0.25
-_CAP_S = 8.0
 PATIENCE_S = 60.0
+_LARGEST_EXPONENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How pauses grow between tries: from ``base_s`` by ``factor`` up to ``cap_s``, for ``budget_s`` in all.
+
+    ``jitter``, 0 to 1, is the part of a pause that is random.
+    """
+
+    base_s: float = 0.25
+    factor: float = 2.0
+    cap_s: float = 8.0
+    jitter: float = 0.75
+    budget_s: float = PATIENCE_S
+
+    def pause_s(self, system: System, attempt: int) -> float:
+        """Return the pause before try number ``attempt`` + 1."""
+        full = min(self.cap_s, self.base_s * self.factor ** min(attempt, _LARGEST_EXPONENT))
+        return system.entropy.uniform(full * (1 - self.jitter), full)
+
+
+DEFAULT_BACKOFF = Backoff()
 
 
 class NotYet(Exception):  # noqa: N818 - no error: the attempt asks for another one
@@ -29,12 +51,6 @@ class NotYet(Exception):  # noqa: N818 - no error: the attempt asks for another 
         """Keep the pace."""
         super().__init__(f"again in {pace_s:.2f} s")
         self.pace_s = pace_s
-
-
-def backoff_s(system: System, attempt: int, *, base_s: float = _BASE_S, cap_s: float = _CAP_S) -> float:
-    """Return the pause before try number ``attempt`` + 1: exponential, with full jitter above a quarter of it."""
-    full = min(cap_s, base_s * 2 ** min(attempt, 16))
-    return system.entropy.uniform(full / 4, full)
 
 
 def poll(system: System, attempt: Callable[[], T], deadline: Deadline) -> T:
@@ -65,10 +81,18 @@ def _pause(system: System, pace_s: float, deadline: Deadline) -> None:
     system.sleeper.sleep(deadline.capped(pace_s) or 0.0)
 
 
-def reading(system: System, read: Callable[[], T], deadline: Deadline, *, patience_s: float = PATIENCE_S) -> T:
-    """Call ``read``; on a transient RemoteError try again, for ``patience_s`` from then on and within the deadline.
+def reading(
+    system: System,
+    read: Callable[[], T],
+    deadline: Deadline,
+    *,
+    backoff: Backoff = DEFAULT_BACKOFF,
+    patience_s: float | None = None,
+) -> T:
+    """Call ``read``; on a transient RemoteError try again, as ``backoff`` says and within the deadline.
 
-    The patience counts from the first failure: a process that was stopped for a minute inside one read tries again.
+    ``patience_s`` shortens the backoff's budget, which counts from the first failure: a process that was stopped for a
+    minute inside one read tries again.
     """
     failed = 0
 
@@ -80,14 +104,15 @@ def reading(system: System, read: Callable[[], T], deadline: Deadline, *, patien
             if not error.transient or isinstance(error, ObjectsGoneError):
                 raise  # what is gone stays gone: only another listing can help
             failed += 1
-            raise NotYet(error.retry_after_s or backoff_s(system, failed)) from error
+            raise NotYet(error.retry_after_s or backoff.pause_s(system, failed)) from error
 
     try:
         return once()
     except NotYet as first:
         if deadline.is_over:
             raise (first.__cause__ or first) from None
-        patience = deadline.earlier(Deadline.after(system, patience_s))
+        budget_s = backoff.budget_s if patience_s is None else min(patience_s, backoff.budget_s)
+        patience = deadline.earlier(Deadline.after(system, budget_s))
         _pause(system, first.pace_s, patience)
     try:
         return poll(system, once, patience)
