@@ -33,10 +33,18 @@ types: setup ## mypy, strict, on package, tests and scripts
 	$(PY) -m mypy
 
 .PHONY: test
-test: setup ## every test, then the branch coverage of core/ (must be 100 %)
-	$(PY) -m pytest -n $(JOBS)
+test: setup ## every test but test-servers, then the branch coverage of core/ (must be 100 %)
+	$(PY) -m pytest -n $(JOBS) --ignore=tests/realservers
 	$(PY) -m pytest -q tests/unit/core -p no:cacheprovider \
 		--cov=gitref_lock.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+
+.PHONY: test-servers
+test-servers: setup ## nginx, Apache, lighttpd, git daemon, OpenSSH, gitolite, JGit, dulwich (installed if root; leave out: GITREF_LOCK_SKIP_SERVERS=name,...)
+	$(PY) -m pytest -n $(JOBS) --dist worksteal tests/realservers
+
+.PHONY: servers-matrix
+servers-matrix: setup ## measure those servers anew and rewrite the table in docs/reference/servers.md
+	$(PY) scripts/servers-matrix
 
 .PHONY: demo
 demo: setup ## race 8 runners on one file over HTTP, and prove on the remote that all landed once

@@ -34,7 +34,7 @@ class BodyTooLargeError(HttpError):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply. ``is_complete`` is false only when the caller had enough before its end."""
+    """A reply. ``is_complete`` is false when the caller had enough before its end, or an error's body was cut off."""
 
     status: int
     reason: str

@@ -47,7 +47,7 @@ def test_a_refusal_has_its_kind_and_exit_code(
     asked = case.request_for(served)
     if os.environ.get("GITREF_LOCK_RECORD") == "1":
         body = receive_pack_request(in_sending_order(case.edits), write_pack(case.objects), atomic=len(case.edits) > 1)
-        raw.keep(folder_of(service), name, raw.push(asked, body), asked)
+        raw.keep(folder_of(service), name, raw.push(asked, body))
     outcome = asked.open_store(stack).swap(case.edits, case.objects)
     assert served.repo.refs() == before
     if case.kind is None:
@@ -106,7 +106,7 @@ def test_a_key_that_is_not_known_is_an_authentication_failure(
         stranger.open_store(stack).snapshot(["refs/locks/"])
     assert caught.value.code == "authentication"
     if os.environ.get("GITREF_LOCK_RECORD") == "1":
-        raw.keep(folder_of(service), "unknown-key", raw.push(stranger, b""), stranger)
+        raw.keep(folder_of(service), "unknown-key", raw.push(stranger, b""))
 
 
 @pytest.mark.parametrize(

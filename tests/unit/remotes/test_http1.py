@@ -123,6 +123,20 @@ def test_no_part_of_a_reply_passes_for_a_reply(data: bytes) -> None:
             read(data[:end])
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nno",
+        b"Content-Length: 9\r\n\r\nno",
+    ],
+)
+def test_an_error_counts_although_its_body_is_cut_off(rest: bytes) -> None:
+    """Apache ends some errors within their body; the status says all that is needed, and the connection is used up."""
+    reply = read(b"HTTP/1.1 404 Not Found\r\n" + rest)
+    assert (reply.status, reply.keep_alive, reply.is_complete) == (404, False, False)
+
+
 def test_a_cut_gzip_body_is_an_error() -> None:
     """A complete length around an incomplete archive is not a complete reply."""
     packed = gzip.compress(b"x" * 500)[:-6]
