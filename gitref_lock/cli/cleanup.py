@@ -23,6 +23,14 @@ OlderThan = Annotated[
     str | None,
     Option("--older-than", envvar="GITREF_LOCK_OLDER_THAN", metavar="DURATION", help="How long idle; default: 30d."),
 ]
+Local = Annotated[
+    bool,
+    Option(
+        "--local",
+        envvar="GITREF_LOCK_LOCAL",
+        help="This clone only: end a leftover rebase or merge, remove stale locks; rescues first.",
+    ),
+]
 
 
 def cleanup(
@@ -31,12 +39,18 @@ def cleanup(
     dry_run: DryRun = False,
     prune: Prune = False,
     older_than: OlderThan = None,
+    local: Local = False,
 ) -> None:
     """Free expired locks and remove dead tickets; without names of the whole remote."""
     from gitref_lock import config
     from gitref_lock.insight.status import all_locks
     from gitref_lock.runtime import operator
 
+    if local:
+        if names or prune or older_than is not None:
+            raise UsageError("--local is about this clone alone: it takes no names, --prune or --older-than")
+        _clean_clone(run, is_dry=dry_run)
+        return
     if older_than is not None and not prune:
         raise UsageError("--older-than goes with --prune only")
     idle_s = checked("--older-than", older_than, config.parse_duration)
@@ -60,6 +74,32 @@ def cleanup(
         run.out.say(
             f"{len(report.reaped)} locks freed, {len(report.swept)} tickets removed, {len(report.pruned)} locks pruned"
         )
+
+
+def _clean_clone(run: Run, *, is_dry: bool) -> None:
+    from gitref_lock.pushing.push import opened
+    from gitref_lock.pushing.tidying import clean_local, plan_local
+
+    out, clock = run.out, run.system.clock
+    with opened(run.around.folder, run.environ) as checkout:
+        plan = plan_local(checkout, clock)
+        for line in plan.lines():
+            out.say(line)
+        if is_dry:
+            out.document({"dry_run": True, "plan": plan.to_json()})
+            return
+        # only an earlier push needs the remote
+        remote = run.session.remote if plan.has_journal else None
+        report, said = clean_local(remote, checkout, plan, run.holder(), run.deadline, clock)
+    left = [{"what": what, "why": why} for what, why in report.left]
+    done = [item.name for item in report.done]
+    out.document({"dry_run": False, "plan": plan.to_json(), "done": done, "rescue": report.rescue, "left": left})
+    if said:
+        out.say(said)
+    for what, why in report.left[len(plan.left) :]:
+        out.warn(f"{what} was left alone: {why}")
+    if report.rescue:
+        out.warn(f"what was here is kept: git checkout {report.rescue} -- .")
 
 
 def _plan_lines(plan: CleanupPlan) -> list[str]:
