@@ -266,6 +266,14 @@ def _verdicts_repeated(patch: Patch) -> None:
     patch.setattr(LandingQueue, "_repeat_verdicts", lambda self, edits, objects: None)
 
 
+def _sleep(patch: Patch) -> None:
+    patch.setattr(Remote, "_latest", lambda self, now_s: self.clock.latest(now_s))
+
+
+def _dated(world: World) -> None:
+    world.server.clock = lambda: 1_700_000_000.0 + world.kernel.now
+
+
 def _margin(patch: Patch) -> None:
     patch.setattr(LeaseTiming, "usable_s", property(lambda self: self.ttl_s))
 
@@ -283,6 +291,7 @@ MUTATIONS = (
         _deadline_before_send,
         frozenset({"exclusive_leases"}),
         Setting(0, 8, 3, faults=_SLOW, is_quiet=True, holds=1.0, impolite=1.0),
+        is_slow=True,
     ),
     Mutation(
         "claim window",
@@ -331,5 +340,11 @@ MUTATIONS = (
         _strange_clocks,
         frozenset({"tickets"}),
         Setting(0, faults=_LOSSY, tune=_dateless),
+    ),
+    Mutation(
+        "sleep counts for the end of a lease",
+        _sleep,
+        frozenset({"exclusive_leases"}),
+        Setting(0, 6, 3, faults=_STOPPING, is_quiet=True, holds=1.0, tune=_dated),
     ),
 )

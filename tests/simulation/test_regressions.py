@@ -235,7 +235,7 @@ def test_a_machine_that_slept_before_it_wrote_does_not_write_an_early_end() -> N
             0: [(0.0, _hold(runners[0], ttl_s=5.0)), (1.0, _hold(runners[0], ttl_s=30.0, is_polite=False))],
             1: [(45.0, _hold(runners[1], ttl_s=5.0, wait_s=60.0))],
         },
-        {("r0", "fetch", 2): Fate(pause_s=40.0, suspends=True)},
+        {("r0", "fetch", 1): Fate(pause_s=40.0, suspends=True)},
         tune=dated,
     )
     ends = [
