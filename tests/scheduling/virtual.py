@@ -16,6 +16,7 @@ from gitref_lock.runtime.acquire import Acquirer, AcquireRequest
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.lease import Lease
 from gitref_lock.runtime.remote import Remote
+from gitref_lock.runtime.waiting import Listener, no_listener
 from gitref_lock.testing.memory import MemoryRefStore
 from gitref_lock.testing.memory_server import MemoryServer
 from gitref_lock.testing.sim_clock import SimClock, SimEntropy
@@ -131,6 +132,7 @@ class Runner:
         workflow: str = "",
         cancel_older: bool = False,
         queue: QueueTiming | None = None,
+        listener: Listener = no_listener,
     ) -> Lease:
         """Acquire; for use in a body."""
         request = AcquireRequest(
@@ -142,7 +144,7 @@ class Runner:
             cancel_older=cancel_older,
             queue=queue or QueueTiming(),
         )
-        return Acquirer(self.remote, request, Deadline(self.clock)).run()
+        return Acquirer(self.remote, request, Deadline(self.clock), listener).run()
 
     def try_acquire(self, *names: str, wait_s: float) -> Lease | None:
         """Acquire, or None when the wait is over."""
