@@ -58,7 +58,11 @@ def _over_http(served: Served, body: bytes) -> Said:
     try:
         connection.request("POST", f"{parts.path}/git-receive-pack", body, headers)
         reply = connection.getresponse()
-        return Said(reply.read(), f"{reply.status} {reply.reason}")
+        try:
+            said = reply.read()
+        except http.client.IncompleteRead as cut:
+            said = cut.partial
+        return Said(said, f"{reply.status} {reply.reason}")
     finally:
         connection.close()
 

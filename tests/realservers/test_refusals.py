@@ -43,6 +43,7 @@ def test_a_refusal_has_its_kind_and_exit_code(
     case, service = CASES[server][name], running_servers(server)
     served = service.make_repo(with_commit=False)
     case.prepare(served.repo)
+    service.prepare(served.repo)  # what the case stored is ours; the server may run as another user
     before = served.repo.refs()
     asked = case.request_for(served)
     if os.environ.get("GITREF_LOCK_RECORD") == "1":
@@ -52,6 +53,8 @@ def test_a_refusal_has_its_kind_and_exit_code(
     assert served.repo.refs() == before
     if case.kind is None:
         assert isinstance(outcome, Superseded), outcome
+        return
+    if case.may_hang_up and isinstance(outcome, Unknown):
         return
     assert isinstance(outcome, Refused), outcome
     assert outcome.kind is case.kind, outcome

@@ -177,7 +177,8 @@ def check_race(trial: Trial, namespace: Namespace, tip: Oid, found: Examination)
     """Let several stores move the lock at once; exactly one may be told that it did. Return the lock's state."""
     ref = trial.refs(namespace)[0]
     verdict: bool | None = True
-    for _ in range(_ROUNDS):
+    # Over ssh and the like each rival needs a login or process of its own for each thing it asks.
+    for _ in range(_ROUNDS if trial.remote.store.is_server_clocked else 1):
         states = [trial.state() for _ in range(_RACERS)]
         outcomes = trial.race([(update(ref, tip, new), objects) for new, objects in states])
         winners = [new for (new, _), outcome in zip(states, outcomes, strict=True) if is_applied(outcome)]
