@@ -1,0 +1,91 @@
+"""A push that is killed in a checkout of any kind: the next command there finishes or drops it."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gitref_lock.testing.faults import DropBefore, FaultPlan
+from gitref_lock.testing.gitserver import GitHttpServer
+from gitref_lock.testing.gitserver_http import Request, RequestKind
+from tests.support.ci import advance, assert_sound, land, write
+from tests.support.gitcli import Repo, clone
+from tests.support.race import start_push
+from tests.support.runners import subjects_at, tip_at
+
+DEADLINE_S = 60
+KINDS = {
+    "full": (),
+    "shallow": ("--depth=1",),
+    "partial": ("--filter=blob:none",),
+    "sparse": ("--sparse",),
+    "all three": ("--depth=1", "--filter=blob:none", "--sparse"),
+}
+
+
+@pytest.fixture
+def server(server_root: Path, bare: Repo) -> Iterator[GitHttpServer]:
+    """Return the server, so that requests can kill."""
+    with GitHttpServer(server_root) as made:
+        yield made
+
+
+def killed_at(server: GitHttpServer, folder: Repo, *words: str, is_applied: bool) -> None:
+    """Push from ``folder`` and kill the process at the request that lands, before or after it is applied."""
+    ready = threading.Event()
+    processes: list[subprocess.Popen[str]] = []
+
+    def kill(_: Request) -> None:
+        assert ready.wait(DEADLINE_S)
+        processes[0].kill()
+        processes[0].wait(DEADLINE_S)
+
+    plan = FaultPlan()
+    if is_applied:
+        plan.after(RequestKind.RECEIVE_PACK, 1, kill)
+    else:
+        plan.on(RequestKind.RECEIVE_PACK, 1, DropBefore()).before(RequestKind.RECEIVE_PACK, 1, kill)
+    server.set_faults(plan)
+    processes.append(start_push(folder.path, "killed", *words))
+    ready.set()
+    processes[0].communicate(timeout=DEADLINE_S)
+    server.set_faults()
+
+
+@pytest.mark.parametrize("is_detached", [False, True], ids=["branch", "detached"])
+@pytest.mark.parametrize("is_applied", [False, True], ids=["lost", "applied"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_next_push_tidies_up(
+    server: GitHttpServer, bare: Repo, tmp_path: Path, kind: str, is_applied: bool, is_detached: bool
+) -> None:
+    """Whether the killed landing was applied is found out; both changes are there once at most, theirs too."""
+    url = server.repo_url("repo.git")
+    first = clone(url, tmp_path / "first")
+    write(first, {"first.txt": "first\n"})
+    land(first, url, message="first")
+    folder = clone(url, tmp_path / "c", *KINDS[kind])
+    if "--sparse" in KINDS[kind]:
+        folder.git("sparse-checkout", "set", "data")
+    if is_detached:
+        folder.git("checkout", "-q", "--detach")
+    advance(bare, {"docs/guide.md": "one\n", "README.md": "one\n"}, "theirs one")
+    write(folder, {"data/killed.txt": "killed\n"})
+    words = ["--branch", "main"] if is_detached else []
+    killed_at(server, folder, *words, is_applied=is_applied)
+    advance(bare, {"docs/guide.md": "two\n", "README.md": "two\n"}, "theirs two")
+    write(folder, {"data/again.txt": "again\n"})
+    report = land(folder, url, message="again", ci_branch="main")
+    assert report.landed is not None
+    assert report.recovered.startswith("finished" if is_applied else "dropped"), report.recovered
+    assert subjects_at(bare).count("killed") == int(is_applied)
+    assert subjects_at(bare)[0] == "again"
+    listing = bare.git("ls-tree", "-r", "--name-only", "main").splitlines()
+    assert {"data/killed.txt", "data/again.txt", "docs/old.md", "first.txt"} <= set(listing)
+    assert folder.git("rev-parse", "HEAD") == tip_at(bare)
+    assert folder.git("status", "--porcelain") == ""
+    assert (folder.path / "README.md").read_text() == "two\n"
+    assert_sound(folder)
