@@ -16,6 +16,7 @@ from gitref_lock.core.ticket import Kind, Ticket
 from gitref_lock.core.timing import QueueTiming
 
 _AHEAD_OF_DATE_MS = 60_000
+_LARGEST_JITTER = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +104,26 @@ def newcomer_may_claim(queues: Mapping[LockName, Sequence[Entry]], order: tuple[
     return all(entry.order > order for queue in queues.values() for entry in queue)
 
 
-def pace_s(place: int, queue_length: int, remaining_s: float, jitter: float, timing: QueueTiming) -> float:
+def pace_s(
+    place: int,
+    queue_length: int,
+    remaining_s: float,
+    jitter: float,
+    timing: QueueTiming,
+    approach_s: float = math.inf,
+) -> float:
     """Return the seconds until the next poll.
 
     ``remaining_s`` is the expected rest of the present hold, ``jitter`` a factor around 1. The first three places
     follow the expected rest; all others share a budget of reads, so that a lock's waiters together stay near it.
+    None sleeps for longer than ``approach_s``, the expected time until it is one of the first three: who is not there
+    when its turn comes is passed over, and has to be served again with more writes.
     """
     law = math.sqrt(timing.pace_factor_s * max(0.0, remaining_s)) * jitter
     near = min(max(law, timing.pace_floor_s), timing.pace_cap_s)
-    return near if place < 3 else max(near, queue_length / timing.reads_per_s * jitter)
+    if place < 3:
+        return near
+    return max(near, min(queue_length / timing.reads_per_s * jitter, approach_s * min(1.0, jitter / _LARGEST_JITTER)))
 
 
 def expected_wait_s(place: int, holds: Sequence[float], elapsed_s: float) -> float | None:

@@ -104,6 +104,7 @@ class Acquirer:
     def _attempt(self) -> Lease:
         self.attempts += 1
         place = self.place
+        read_before = self.remote.store.traffic.reads
         picture = self.remote.look((*self.request.names, *self._extra), self.deadline, stop_at=place.name)
         wait = self._wait_limit(picture)
         verdict = place.verdict(picture)
@@ -122,7 +123,8 @@ class Acquirer:
             if lease is not None:
                 return lease
             raise NotYet(self.remote.system.entropy.uniform(0.02, 0.2))
-        return self._keep_waiting(picture, wait, busy, asked_for_s=self.inquest.spent_s - asking)
+        reads = max(1, self.remote.store.traffic.reads - read_before)
+        return self._keep_waiting(picture, wait, busy, reads, asked_for_s=self.inquest.spent_s - asking)
 
     @property
     def place(self) -> Place:
@@ -288,7 +290,7 @@ class Acquirer:
             removed_after_claim(self.remote, lock, passed, limit)
 
     def _keep_waiting(
-        self, picture: Picture, wait: Deadline, busy: frozenset[LockName], *, asked_for_s: float
+        self, picture: Picture, wait: Deadline, busy: frozenset[LockName], reads: int, *, asked_for_s: float
     ) -> Lease:
         """Write the ticket if it is missing, tell people, and ask for another look; raise when the wait is over."""
         if wait.is_over:
@@ -301,7 +303,7 @@ class Acquirer:
             if isinstance(outcome, Refused | Breached) or (isinstance(outcome, Unknown) and outcome.nothing_sent):
                 raise swap_failure(outcome, "writing the ticket", inspect_hint(self.request.names))
         self._extra = other_locks(picture, self.request.names)
-        report = self.place.report(picture, self.remote.instants().latest)
+        report = self.place.report(picture, self.remote.instants().latest, reads=reads)
         report = replace(report, why=shortfall(self.remote, picture, busy & set(self.request.names), wait))
         self.listener(report)
         # The time spent on asking is part of the pause: a head that looks too late is passed over.

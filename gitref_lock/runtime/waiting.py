@@ -178,8 +178,12 @@ class Place:
                 allowed = False
         return allowed
 
-    def report(self, picture: Picture, now_at: float) -> WaitReport:
-        """Return what to tell people, and the pace to the next look."""
+    def report(self, picture: Picture, now_at: float, *, reads: int = 1) -> WaitReport:
+        """Return what to tell people, and the pace to the next look.
+
+        ``reads`` is how many requests this look took: the budget is one of requests, and a look that finds the lock
+        moved takes two.
+        """
         lock = self._slowest(picture)
         state = picture.locks.get(lock)
         record = state.record if state is not None and isinstance(state.record, LockRecord) else None
@@ -189,6 +193,7 @@ class Place:
         elapsed = max(0.0, now_at - record.acquired_at) if record is not None and record.acquired_at else None
         holds = ring.holds()
         remaining = mean_remaining_s(holds, elapsed) if elapsed is not None else 0.0
+        approach_s = remaining + (at - 3) * sum(holds) / len(holds) if holds else math.inf
         jitter = self.remote.system.entropy.uniform(0.7, 1.3)
         return WaitReport(
             lock=lock,
@@ -199,7 +204,7 @@ class Place:
             waiting=len(queue),
             expected_s=expected_wait_s(at, holds, elapsed or 0.0),
             samples=len(holds),
-            next_look_s=pace_s(at, len(queue), remaining, jitter, self.timing),
+            next_look_s=pace_s(at, len(queue) * reads, remaining, jitter, self.timing, approach_s),
         )
 
     def _slowest(self, picture: Picture) -> LockName:

@@ -15,7 +15,7 @@ from gitref_lock.core.timing import QueueTiming
 from gitref_lock.errors import NotAcquiredError
 from gitref_lock.runtime.renewing import Renewer
 from gitref_lock.testing.sim_kernel import Task
-from tests.scheduling.virtual import Runner, World
+from gitref_lock.testing.waiters import Runner, World
 
 HEAD_START_S = QueueTiming().head_start_s
 

@@ -292,3 +292,17 @@ def test_the_expected_wait_counts_a_mean_hold_for_each_place_ahead() -> None:
     assert expected_wait_s(2, [10.0, 30.0], 0.0) == 60.0
     assert expected_wait_s(0, [10.0, 30.0], 15.0) == 15.0
     assert expected_wait_s(3, [], 5.0) is None
+
+
+@given(
+    place=st.integers(3, 999),
+    length=st.integers(1, 1000),
+    rest=st.floats(0, 3600),
+    jitter=st.floats(0.7, 1.3),
+    approach=st.floats(0, 3600),
+)
+def test_nobody_sleeps_past_its_approach(place: int, length: int, rest: float, jitter: float, approach: float) -> None:
+    """A far waiter looks again before it can be expected among the first three, or at their pace."""
+    timing = QueueTiming()
+    assert pace_s(place, length, rest, jitter, timing, approach) <= max(approach, timing.pace_cap_s)
+    assert pace_s(place, length, rest, jitter, timing, approach) <= pace_s(place, length, rest, jitter, timing)

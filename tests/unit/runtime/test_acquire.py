@@ -14,7 +14,7 @@ from gitref_lock.errors import Interrupted, NotAcquiredError
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.waiting import WaitReport
 from gitref_lock.testing.sim_kernel import Task
-from tests.scheduling.virtual import Runner, World
+from gitref_lock.testing.waiters import Runner, World
 
 MAIN = LockName("main")
 

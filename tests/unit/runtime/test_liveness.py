@@ -24,7 +24,7 @@ from gitref_lock.runtime.lease import Lease
 from gitref_lock.runtime.liveness import TIMEOUT_S, LivenessCheck, api_of
 from gitref_lock.system import real_system
 from gitref_lock.testing.sim_kernel import Task
-from tests.scheduling.virtual import Runner, World
+from gitref_lock.testing.waiters import Runner, World
 from tests.support.fakeapi import FakeApi
 from tests.support.gitcli import git_env
 

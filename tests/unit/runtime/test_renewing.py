@@ -15,7 +15,7 @@ from gitref_lock.runtime.lease import Lease
 from gitref_lock.runtime.operator import break_lock
 from gitref_lock.runtime.renewing import Renewer
 from gitref_lock.testing.sim_kernel import Task
-from tests.scheduling.virtual import Runner, World
+from gitref_lock.testing.waiters import Runner, World
 
 
 def kept(
