@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import secrets
 import time
 from pathlib import Path
 
@@ -39,19 +37,15 @@ class SystemClock:
 
 
 class SystemEntropy:
-    """Nonces from the operating system, jitter from an own generator."""
-
-    def __init__(self) -> None:
-        """Seed the jitter generator from the operating system."""
-        self._random = random.Random(os.urandom(16))  # noqa: S311 - jitter is no secret
+    """Nonces and jitter from the operating system: modules of generators would cost a short command more than that."""
 
     def nonce(self) -> Nonce:
         """Return 96 random bits as hex."""
-        return Nonce(secrets.token_hex(12))
+        return Nonce(os.urandom(12).hex())
 
     def uniform(self, low: float, high: float) -> float:
         """Return a number between ``low`` and ``high``."""
-        return self._random.uniform(low, high)
+        return low + (high - low) * int.from_bytes(os.urandom(6)) / (1 << 48)
 
 
 class SystemSleeper:

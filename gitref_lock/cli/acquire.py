@@ -111,10 +111,11 @@ class Asked:
 def liveness(run: Run, *, is_wanted: bool) -> Inquest:
     """Return what asks the CI's API about holders; nobody, with a warning, where this job may not ask."""
     from gitref_lock.runtime.evidence import Inquest
-    from gitref_lock.runtime.liveness import LivenessCheck, api_of
 
     if not is_wanted:
         return Inquest()
+    from gitref_lock.runtime.liveness import LivenessCheck, api_of
+
     api = api_of(run.environ)
     if api is None:
         run.out.warn(

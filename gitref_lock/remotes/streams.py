@@ -156,10 +156,16 @@ class SocketStream:
         self.sock.close()
 
 
+def _plain(host: str) -> str | bytes:
+    """Return a plain name as bytes: only other names need the codec of international ones, which is slow to import."""
+    is_plain = host.isascii() and all(0 < len(label) < 64 for label in host.split("."))
+    return host.encode("ascii") if is_plain else host
+
+
 def connect(host: str, port: int, deadline: Deadline, connect_timeout_s: float) -> socket.socket:
     """Return a TCP connection with small writes sent at once; LinkError (nothing sent) when there is none."""
     try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(_plain(host), port, type=socket.SOCK_STREAM)
     except OSError as exc:
         raise LinkError("unreachable", f"{host}: {exc.strerror or exc}", nothing_sent=True) from exc
     except UnicodeError as exc:
