@@ -33,7 +33,8 @@ class LandTicket:
     """One posted change. ``tip`` is the ticket's commit as last written by us, ``prepared`` what it offers,
     ``objects`` what its first sending carries besides the change.
 
-    ``was_gone`` tells that a withdrawal found no ticket: it had ended and was swept, so only the branch knows how.
+    ``posted_s`` is the monotonic instant at which its life began or was last extended. ``was_gone`` tells that a
+    withdrawal found no ticket: it had ended and was swept, so only the branch knows how.
     """
 
     remote: Remote
@@ -44,6 +45,7 @@ class LandTicket:
     prepared: Prepared
     objects: tuple[GitObject, ...] = field(default=(), repr=False)
     was_gone: bool = False
+    posted_s: float = 0.0
 
     @property
     def ref(self) -> RefName:
@@ -53,6 +55,11 @@ class LandTicket:
     def entry(self, picture: Picture) -> Entry | None:
         """Return my ticket as listed."""
         return next((entry for entry in picture.queues[self.lock] if entry.name == self.name), None)
+
+    @property
+    def is_surely_kept(self) -> bool:
+        """Whether the ticket, or its verdict, cannot have been swept yet: a listing without it is an old one."""
+        return self.remote.system.clock.monotonic() - self.posted_s < MAX_LAND_LIFE_S
 
     def verdict_objects(self, verdict: Verdict) -> tuple[GitObject, ...]:
         """Return the objects of my ticket ended by ``verdict``."""
@@ -75,6 +82,7 @@ class LandTicket:
         edit = RefEdit(self.ref, At(self.tip), objects[0].oid, Role.TICKET)
         if isinstance(swapper.carry(Plan((edit,), objects), deadline), Applied):
             self.ticket, self.tip = renewed, objects[0].oid
+            self.posted_s = self.remote.system.clock.monotonic()
 
     def withdraw(self, deadline: Deadline) -> Verdict | None:
         """End the wait: return None once the ticket is surely withdrawn, or the verdict that came first.
@@ -90,11 +98,11 @@ class LandTicket:
                 return entry.ticket.verdict
             objects = self.verdict_objects(verdict)
             # A name that is free may be claimed by a late copy of our create: the verdict takes it all the same.
-            self.was_gone = self.was_gone or entry is None
             expect = Absent() if entry is None else At(entry.tip)
             edit = RefEdit(self.ref, expect, objects[0].oid, Role.TICKET)
             outcome = swapper.carry(Plan((edit,), objects), deadline)
             if isinstance(outcome, Applied):
+                self.was_gone = entry is None
                 return None
             if not isinstance(outcome, Superseded):
                 raise swap_failure(outcome, "withdrawing the posted change", inspect_hint([self.lock]))
@@ -126,7 +134,8 @@ def draft_ticket(
     name = TicketName(rank_ms(ticket.enqueued_ms, place.priority, place.timing.head_start_s), nonce)
     change = prepared.head if is_combinable else None
     own = tuple(build_ticket(ticket, at_s=remote.instants().now_at, change=change, skips_ci=remote.skips_ci))
-    return LandTicket(remote, place.locks[0], name, ticket, own[0].oid, prepared, own)
+    drafted_s = remote.system.clock.monotonic()
+    return LandTicket(remote, place.locks[0], name, ticket, own[0].oid, prepared, own, posted_s=drafted_s)
 
 
 def post(posted: LandTicket, deadline: Deadline) -> Posting:

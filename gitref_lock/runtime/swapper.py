@@ -238,11 +238,14 @@ class Swapper:
         seen: Mapping[RefName, Oid],
         lock_edits: Sequence[RefEdit],
         until: Deadline,
-    ) -> SwapOutcome:
+    ) -> SwapOutcome | None:
         """Decide by the branch alone, read in a request that starts after the lock was seen moved."""
-        tip = self.remote.list([landing.ref], until).refs.get(landing.ref)
+        again = self.remote.list([landing.ref, *(edit.ref for edit in lock_edits)], until).refs
+        tip = again.get(landing.ref)
         if tip is not None and (tip == landing.commit or landing.contains(tip)):
             return Applied()
+        if not any(has_moved(edit, again) for edit in lock_edits):
+            return None  # an older picture than the first one, from a replica that lags behind
         if all(seen.get(edit.ref) == edit.new for edit in lock_edits):
             return Breached(tuple(edit.ref for edit in lock_edits), {landing.ref: "not moved"})
         return Superseded({edit.ref: seen.get(edit.ref) for edit in plan.edits})
