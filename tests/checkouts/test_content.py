@@ -147,6 +147,15 @@ def test_a_merge_driver_of_git_s_configuration_decides(bare: Repo, url: str, tmp
     assert_followed(bare, folder)
 
 
+def test_merge_default_names_the_driver_of_paths_without_one(bare: Repo, url: str, tmp_path: Path) -> None:
+    """`merge.default` holds where no attribute says anything, a driver or one of git's own words."""
+    folder = changed_on_both_sides(bare, url, tmp_path, "x.lock", "* text=auto", b"0\n", b"1\n", b"2\n")
+    folder.config("merge.default", "union")
+    report = land(folder, url)
+    assert content(bare, "x.lock") == b"1\n2\n"
+    assert strategies(report) == ["union"]
+
+
 @pytest.mark.parametrize("driver", ["exit 1", "echo '<<<<<<< ours' > %A", "kill -9 $$"])
 def test_a_merge_driver_that_fails_is_a_conflict(bare: Repo, url: str, tmp_path: Path, driver: str) -> None:
     """A driver that fails or leaves markers ends the push; nothing changed anywhere."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +19,7 @@ from gitref_lock.landing.merge.policy import Policy, PolicyError
 from gitref_lock.landing.strategies.base import Merged, RunRequest, StrategyFailed
 from tests.support.ci import advance, assert_sound, content, land, picture, strategies, write
 from tests.support.gitcli import Repo, clone, git_env
+from tests.support.race import command_env
 from tests.support.runners import tip_at
 
 LIST = "ls src | sort > index.txt"
@@ -82,6 +87,52 @@ def test_git_inside_the_command_does_not_find_the_clone(bare: Repo, url: str, fo
     env = {"GIT_CEILING_DIRECTORIES": tempfile.gettempdir()}
     land(folder, url, rules=(f"index.txt=regenerate:{command}",), env=env)
     assert content(bare, "index.txt") == b"none\n"
+
+
+def test_a_rule_of_the_configuration_file_in_a_partial_clone(bare: Repo, url: str, tmp_path: Path) -> None:
+    """From `.gitref-lock.toml`, in a blobless sparse clone: what the command needs to see is fetched."""
+    advance(bare, {"index.txt": "app.py\n", "src/other.txt": "only there\n"}, "generated")
+    folder = clone(url, tmp_path / "partial", "--filter=blob:none", "--sparse")
+    advance(bare, {"index.txt": "theirs\n"}, "theirs")
+    write(
+        folder,
+        {
+            "index.txt": "mine\n",
+            ".gitref-lock.toml": '[strategies]\n"index.txt" = "regenerate:cat src/other.txt > index.txt"\n',
+        },
+    )
+    words = [sys.executable, "-m", "gitref_lock", "push", "index.txt", "-m", "mine"]
+    done = subprocess.run(
+        words, cwd=folder.path, env=command_env(), capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert content(bare, "index.txt") == b"only there\n"
+    assert not (folder.path / "src").exists()
+    assert_sound(folder)
+
+
+def test_a_signal_ends_the_command_too(bare: Repo, url: str, folder: Repo, tmp_path: Path, temp: Path) -> None:
+    """Interrupted while a command runs: the command is killed, nothing changed, nothing temporary stays."""
+    before, tip = picture(folder), tip_at(bare)
+    rule = f"index.txt=regenerate:echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 60"
+    words = [sys.executable, "-m", "gitref_lock", "push", "-A", "-m", "mine", "--strategy", rule]
+    process = subprocess.Popen(
+        words,
+        cwd=folder.path,
+        env=command_env(TMPDIR=str(temp)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    pid = tmp_path / "pid"
+    while not pid.exists():
+        assert process.poll() is None
+        os.sched_yield()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    state = Path(f"/proc/{int(pid.read_text())}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+    assert (picture(folder), tip_at(bare), list(temp.iterdir())) == (before, tip, [])
 
 
 def test_such_a_rule_never_travels(bare: Repo, url: str, folder: Repo) -> None:
