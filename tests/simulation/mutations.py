@@ -18,7 +18,17 @@ from gitref_lock.core.ticket import Verdict
 from gitref_lock.core.timing import LeaseTiming
 from gitref_lock.remotes import store as remote_store
 from gitref_lock.remotes.wire import Report
-from gitref_lock.runtime import combine, landing_plan, landing_queue, lease, push, swapper, waiting, writing
+from gitref_lock.runtime import (
+    combine,
+    dead_tickets,
+    landing_plan,
+    landing_queue,
+    lease,
+    push,
+    swapper,
+    waiting,
+    writing,
+)
 from gitref_lock.runtime.acquire import Acquirer
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.land_ticket import LandTicket
@@ -248,11 +258,11 @@ def _busy(world: World) -> None:
 
 def _gone_tickets(patch: Patch) -> None:
     patch.setattr(LandingQueue, "_copies_in_branch", lambda self, ticket: ())
-    patch.setattr(combine, "LOCAL_CLOCKS_APART_S", 0)
+    patch.setattr(dead_tickets, "LOCAL_CLOCKS_APART_S", 0)
 
 
 def _strange_clocks(patch: Patch) -> None:
-    patch.setattr(combine, "LOCAL_CLOCKS_APART_S", 0)
+    patch.setattr(dead_tickets, "LOCAL_CLOCKS_APART_S", 0)
 
 
 def _dateless(world: World) -> None:
@@ -334,6 +344,7 @@ MUTATIONS = (
         _gone_tickets,
         frozenset({"exactly_once"}),
         Setting(0, steps=3, faults=Faults(pause=0.1, pauses_s=(20.0, 100.0), lose_reply=0.1), tune=_dateless),
+        is_slow=True,
     ),
     Mutation(
         "no verdict is swept by a strange clock",
