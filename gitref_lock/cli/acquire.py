@@ -51,7 +51,7 @@ def acquire(
         if keep_alive:
             keepalive.start(run, lease, keep_alive_for, keep_alive_pid)
         report(run, lease)
-    except Interrupted:
+    except BaseException:  # whatever it is, the command fails: nobody knows that the lock is held
         if not lease.reused:
             give_back(run, lease)
         raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -130,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except exits.Leave as end:
         return end.code
     except (Exception, Interrupted, KeyboardInterrupt) as error:  # noqa: BLE001 - the last place: every end gets a code
-        return _failed(run, error, words)
+        return _after_landing(run, error) if run.has_landed else _failed(run, error, words)
     return code if isinstance(code, int) else exits.DONE
 
 
@@ -150,15 +151,44 @@ def _performed(run: Run, words: Sequence[str]) -> object:
     return app(words, prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False, obj=run)
 
 
+def _after_landing(run: Run, error: BaseException) -> int:
+    """Tell what went wrong after the change was in the branch: that is no failure of the push."""
+    if isinstance(error, ReaderGoneError | OSError):
+        _stop_writing()
+    with suppress(ReaderGoneError, OSError):  # where nobody reads, the exit code says it
+        run.out.warn(f"the change has landed; what came after it ended early: {translated(run, error).message}")
+    return exits.DONE
+
+
+def _stop_writing() -> None:
+    """Let nothing more go to a stream that takes nothing: the interpreter flushes both once more at exit."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nothing, stream.fileno())
+    os.close(nothing)
+
+
 def _failed(run: Run, error: BaseException, words: Sequence[str]) -> int:
-    """Tell what ended the command, as text or as the JSON document, and return the exit code."""
+    """Tell what ended the command, and return the exit code; that nobody reads the words does not change it."""
     if isinstance(error, ReaderGoneError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more at exit
+        _stop_writing()
         return exits.BROKEN_PIPE
     shown = translated(run, error)
     code = exits.exit_code(error if isinstance(error, Interrupted | KeyboardInterrupt) else shown)
     if isinstance(shown, NotAcquiredError) and run.conflict_exit_code is not None:
         code = run.conflict_exit_code
+    try:
+        _tell(run, error, shown, code, words)
+    except (ReaderGoneError, OSError):
+        _stop_writing()
+    return code
+
+
+def _tell(run: Run, error: BaseException, shown: GitrefLockError, code: int, words: Sequence[str]) -> None:
+    """Write what ended the command, as text or as the JSON document."""
     if not run.out.as_json and ({"--json", "-j"} & set(words) or run.environ.get("GITREF_LOCK_JSON") in {"1", "true"}):
         run.out.as_json = True  # the words were wrong, but JSON was asked for
     fields = {key: value for key, value in shown.fields.items() if key not in {"code", "exit", "message", "hint"}}
@@ -174,7 +204,6 @@ def _failed(run: Run, error: BaseException, words: Sequence[str]) -> int:
         import traceback
 
         run.out.detail("".join(traceback.format_exception(error)).rstrip())
-    return code
 
 
 def translated(run: Run, error: BaseException) -> GitrefLockError:

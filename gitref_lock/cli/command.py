@@ -54,7 +54,8 @@ class Run:
     """One command on its way. ``begin`` fills it from the shared options before the command's body runs.
 
     ``conflict_exit_code`` replaces 4 when set. ``program`` are the words behind ``--`` where they are another program's
-    (None: there is no ``--``). ``session`` is opened on first use and closed by the entry point.
+    (None: there is no ``--``). ``has_landed`` tells that the change is in the branch: nothing that fails from then on
+    makes the command a failure. ``session`` is opened on first use and closed by the entry point.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
@@ -65,6 +66,7 @@ class Run:
     program: list[str] | None = None
     forgives_settings: bool = False
     settings_fault: ConfigurationError | None = None
+    has_landed: bool = False
     _deadline: Deadline | None = None
     _settings: Settings | None = None
     _around: Surroundings | None = None

@@ -176,6 +176,7 @@ def _carry_out(run: Run, wanted: PushOptions, held: Lease | None) -> None:
             raise
         run.out.warn(f"{error.message}; on-timeout is proceed-unlocked: LANDING WITHOUT THE LOCK")
         report = once(replace(wanted, ignores_lock=True))
+    run.has_landed = report.landed is not None
     if held is not None and report.landed is not None:
         _store(run, held)
     _show(run, wanted, report)

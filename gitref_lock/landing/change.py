@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -19,11 +20,11 @@ from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.core.objects import GitObject
 from gitref_lock.landing.errors import LandingError
-from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, is_reachable, parents_of
+from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, is_reachable, left_beyond, parents_of
 from gitref_lock.landing.merge.results import Resolution
 from gitref_lock.landing.object_store import SturdyObjectStore
 from gitref_lock.landing.replay import ReplayConflictError, Replayed, Replayer
-from gitref_lock.landing.sending import objects_for
+from gitref_lock.landing.sending import objects_beyond, objects_for
 from gitref_lock.ports import FetchRequest, FetchResult, RefStore, RemoteError, StoredCommit
 
 Store = DiskObjectStore | MemoryObjectStore
@@ -75,8 +76,8 @@ class Prepared:
 
     @property
     def is_landed_already(self) -> bool:
-        """Whether the tip holds the whole change."""
-        return not self.commits
+        """Whether the tip holds the whole change. A branch that is not there yet holds nothing."""
+        return not self.commits and self.tip is not None
 
 
 @dataclass(slots=True)
@@ -118,11 +119,17 @@ class Change:
     def _note(self, result: FetchResult) -> None:
         self.shallow = (self.shallow | set(result.new_shallow)) - set(result.new_unshallow)
 
+    def beyond(self, tip: Oid) -> Change:
+        """Return the change without the commits that ``tip``, which must be fetched, holds as they are."""
+        left = left_beyond(self.store, self.ours, tip, self.shallow)
+        return self if left == self.ours else replace(self, ours=left)
+
     def prepare(self, tip: Oid) -> Prepared:
         """Return the change as it lands on ``tip``, which must be fetched; raise LandingError for conflicts."""
-        if tip == self.ours.base or self._is_fast_forward(tip):
-            present = {tip, *self._parents_in(tip)}
-            objects = objects_for(self.store, self.ours.commits, present, is_partial=self.promisor_filter is not None)
+        if not self.ours.commits:
+            return Prepared(tip, tip, (), ())
+        if not self._is_to_be_squashed and (tip == self.ours.base or self._is_fast_forward(tip)):
+            objects = objects_beyond(self.store, self.ours, tip, self.shallow, is_partial=bool(self.promisor_filter))
             return Prepared(tip, self.head, self.ours.commits, objects)
         replayed = self._replay(tip)
         if not replayed.commits and any(map(_discards_ours, replayed.resolutions)):
@@ -214,6 +221,10 @@ class Change:
         except ReplayConflictError:
             return False
 
+    @property
+    def _is_to_be_squashed(self) -> bool:
+        return self.squash_message is not None and (len(self.ours.commits) > 1 or self.ours.has_merge)
+
     def _is_fast_forward(self, tip: Oid) -> bool:
         if not self.ours.has_merge:
             return False
@@ -222,12 +233,6 @@ class Change:
     def _parents(self, oid: Oid) -> tuple[Oid, ...]:
         commit = commit_of(self.store, oid)
         return parents_of(commit) if commit is not None else ()
-
-    def _parents_in(self, tip: Oid) -> tuple[Oid, ...]:
-        """Return the parents of our commits that are not ours but reachable from ``tip`` (merged upstream commits)."""
-        mine = set(self.ours.commits)
-        outside = {parent for oid in self.ours.commits for parent in self._parents(oid)} - mine - {tip}
-        return tuple(oid for oid in outside if is_reachable(self.store, oid, tip, self.shallow) is True)
 
     def _replay(self, tip: Oid) -> Replayed:
         if self.squash_message is None or len(self.ours.commits) == 0:

@@ -71,6 +71,22 @@ def find_ours(
     )
 
 
+def left_beyond(
+    store: BaseObjectStore, ours: OurCommits, tip: Oid, shallow: Collection[Oid] = frozenset()
+) -> OurCommits:
+    """Return ``ours`` without the commits that ``tip`` holds as they are: a replay would undo their revert."""
+    if tip == ours.base or not ours.commits:
+        return ours
+    known = [tip, *([ours.base] if ours.base is not None else [])]
+    left = set(find_ours(store, ours.commits[-1], known, shallow).commits)
+    commits = tuple(oid for oid in ours.commits if oid in left)
+    if len(commits) == len(ours.commits):
+        return ours
+    parents = [parents_of(commit) for oid in commits if (commit := commit_of(store, oid)) is not None]
+    base = (parents[0][0] if parents[0] else None) if parents else tip
+    return OurCommits(commits, base, has_merge=any(len(item) > 1 for item in parents))
+
+
 class _Walk:
     """A walk by commit date that paints what is theirs, as git's own revision walk does."""
 

@@ -15,7 +15,7 @@ from dulwich.objects import ObjectID, Tree
 from gitref_lock.core.names import Oid
 from gitref_lock.core.objects import GitObject, ObjectKind
 from gitref_lock.landing.errors import LandingError
-from gitref_lock.landing.graph import commit_of, parents_of, tree_of
+from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, is_reachable, parents_of, tree_of
 
 _KINDS = {1: ObjectKind.COMMIT, 2: ObjectKind.TREE, 3: ObjectKind.BLOB, 4: ObjectKind.TAG}
 _GITLINK = 0o160000
@@ -64,6 +64,20 @@ def objects_for(
         for item in _new_in(store, tree_of(commit), known, found, is_partial=is_partial):
             found[item.oid] = item
     return tuple(found.values())
+
+
+def objects_beyond(
+    store: BaseObjectStore, ours: OurCommits, tip: Oid, shallow: Collection[Oid] = frozenset(), *, is_partial: bool
+) -> tuple[GitObject, ...]:
+    """Return all that ``ours`` as they are need beyond ``tip``, a side merged from another branch included.
+
+    Nothing is built on other branches of the remote: they may be gone by the time the landing arrives.
+    """
+    commits = find_ours(store, ours.commits[-1], [tip], shallow).commits if ours.has_merge else ours.commits
+    found = (commit_of(store, oid) for oid in commits)
+    outside = {parent for commit in found if commit is not None for parent in parents_of(commit)} - {*commits, tip}
+    held = {parent for parent in outside if is_reachable(store, parent, tip, shallow) is True}
+    return objects_for(store, commits, {tip, *held}, is_partial=is_partial)
 
 
 def _new_in(

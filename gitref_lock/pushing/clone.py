@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from gitref_lock.core.names import ZERO_OID, InvalidNameError, Oid, RefName, ref_name
 from gitref_lock.core.text import JsonObject
-from gitref_lock.errors import ConfigurationError, UsageError
+from gitref_lock.errors import ConfigurationError, Interrupted, UsageError
 from gitref_lock.landing.change import Change, Prepared
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.commands import LIMIT_S, LocalCommands
@@ -17,7 +17,7 @@ from gitref_lock.landing.graph import commit_of, is_reachable, parents_of
 from gitref_lock.landing.hooks import Hooks
 from gitref_lock.landing.identity import signature
 from gitref_lock.landing.journal import JournalLanding, discard_journal, write_journal
-from gitref_lock.landing.local_move import MoveReport, apply_move
+from gitref_lock.landing.local_move import MoveReport, apply_move, recover
 from gitref_lock.landing.merge.policy import Policy
 from gitref_lock.landing.move_plan import missing_blobs, plan_move
 from gitref_lock.landing.shallow import write_boundary
@@ -212,7 +212,21 @@ class ClonePush:
         discard_journal(self._checkout)
 
     def move(self, landed: Landed) -> MoveReport:
-        """Move the clone to what was landed; a failure here does not undo a success."""
+        """Move the clone to what was landed; a failure or a signal here does not undo a success."""
+        try:
+            return self._move(landed)
+        except Interrupted:
+            # Later signals leave time to clean up: what was begun is finished, as the next command would.
+            return self._finish(landed)
+
+    def _finish(self, landed: Landed) -> MoveReport:
+        try:
+            found = recover(self._checkout, lambda _journal: landed.head, sleeper=self._remote.system.sleeper)
+        except (LandingError, ConfigurationError, OSError, Interrupted) as error:
+            return MoveReport(local_updated=False, reason=str(error))
+        return found.move or MoveReport(local_updated=True)
+
+    def _move(self, landed: Landed) -> MoveReport:
         try:
             if landed.how is How.ALREADY and landed.head == self._snapshot.head:
                 return MoveReport(local_updated=True)

@@ -102,6 +102,12 @@ def _push(
         now_s = int(remote.system.clock.wall())
         snapshot = take_snapshot(checkout, options.selection, options.wish, now_s)
         report = PushReport(branch, snapshot, _changes(snapshot), recovered=recovered)
+        if options.tags and snapshot.is_empty:
+            raise UsageError(
+                "there is nothing to land, and a tag is made only together with a landing",
+                code="nothing-to-tag",
+                hint="--allow-empty lands an empty commit; a commit that has landed is tagged with git",
+            )
         if options.dry_run or snapshot.is_empty:
             return report
         target = Target(branch, branch_ref(branch), _lock(branch))

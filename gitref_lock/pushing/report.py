@@ -6,7 +6,7 @@ from gitref_lock.core.lean import dataclass
 from gitref_lock.core.text import JsonObject
 from gitref_lock.landing.local_move import MoveReport
 from gitref_lock.landing.workspace import Snapshot
-from gitref_lock.runtime.errand import Landed
+from gitref_lock.runtime.errand import How, Landed
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class PushReport:
     def to_json(self) -> JsonObject:
         """Return the report under the keys that scripts know."""
         landed, move = self.landed, self.move
-        is_pushed = landed is not None and bool(landed.commits)
+        is_pushed = landed is not None and landed.how is not How.ALREADY
         return {
             "changes_detected": not self.snapshot.staged.is_empty,
             "committed": self.snapshot.commit is not None,

@@ -41,6 +41,8 @@ from gitref_lock.runtime.writing import Found, killer, move, write
 
 WITHDRAW_BUDGET_S = 5.0
 _SHORTEST_PACE_S = 0.05
+_LEAST_TRIES = 3
+"""How often a lock that looks open is tried even without a wait: one lost race is no answer."""
 _OPEN = frozenset({Stance.ABSENT, Stance.FREE, Stance.EXPIRED})
 _CLAIM = {Stance.ABSENT: Event.ACQUIRE, Stance.FREE: Event.ACQUIRE, Stance.EXPIRED: Event.TAKE_OVER}
 
@@ -122,6 +124,8 @@ class Acquirer:
             lease = self._claim(found, picture, busy)
             if lease is not None:
                 return lease
+            if wait.is_over and self.attempts >= _LEAST_TRIES:
+                raise self._not_acquired(picture)
             raise NotYet(self.remote.system.entropy.uniform(0.02, 0.2))
         reads = max(1, self.remote.store.traffic.reads - read_before)
         return self._keep_waiting(picture, wait, busy, reads, asked_for_s=self.inquest.spent_s - asking)

@@ -150,7 +150,7 @@ class Errand:
         target = self.request.target
         tip = picture.refs.get(target.ref)
         if tip is not None:
-            return self.change.prepare(tip)
+            return self.change.beyond(tip).prepare(tip)
         if not self.request.may_create:
             raise PolicyError(
                 f"branch {target.branch} is gone from the remote",
@@ -160,11 +160,22 @@ class Errand:
         heads = self.remote.list(["refs/heads/", "refs/tags/"], self.deadline)
         return self.change.create(tuple(heads.refs.values()))
 
-    def send(self, plan: Plan, prepared: Prepared, how: How, ticket: LandTicket | None = None) -> Landed:
-        """Carry a landing swap; ask for another attempt when it lost, raise when it cannot be."""
+    def send(
+        self,
+        plan: Plan,
+        prepared: Prepared,
+        how: How,
+        ticket: LandTicket | None = None,
+        *,
+        until: Deadline | None = None,
+    ) -> Landed:
+        """Carry a landing swap; ask for another attempt when it lost, raise when it cannot be.
+
+        Nothing is sent after ``until``, where it comes before the command's own end.
+        """
         self.before_swap(prepared, ticket)
         swapper = Swapper(self.remote)
-        outcome = swapper.carry(plan, self.deadline)
+        outcome = swapper.carry(plan, self.deadline if until is None else self.deadline.earlier(until))
         if not isinstance(outcome, Applied):
             self.give_up_or_repeat(outcome, swapper)
         return self.landed(how, prepared)

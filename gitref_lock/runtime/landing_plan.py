@@ -72,6 +72,8 @@ def claim_for(remote: Remote, change: Change, target: Target, prepared: Prepared
             return change.contains(remote.store, prepared.head, tip, prepared.tip, timeout_s=remote.call_timeout_s)
         except LandingError as error:
             raise RemoteError("protocol", error.message) from error
+        except OSError as error:
+            raise RemoteError("local-io", f"this clone cannot be read or written: {error.strerror or error}") from error
 
     return LandingClaim(target.ref, prepared.tip, prepared.head, contains)
 
@@ -114,11 +116,13 @@ def fenced_plan(
     what = replace(write(remote, holder, ttl_s=ttl_s), landed=landed, reason=reason)
     fence = move(found, event or EVENT_FOR[found.stance], what)
     more, more_objects = extras(remote, target, prepared, tags, present)
+    # What the branch holds already moves no branch; a tag of it is made all the same.
+    is_moving = not prepared.is_landed_already
     plan = Plan(
-        edits=(branch_edit(target, prepared), *more, lock_edit(remote, fence), *tickets),
+        edits=(*([branch_edit(target, prepared)] if is_moving else []), *more, lock_edit(remote, fence), *tickets),
         objects=(*prepared.objects, *more_objects, *fence.after.objects, *ticket_objects),
         moves=(fence,),
-        landing=claim_for(remote, change, target, prepared),
+        landing=claim_for(remote, change, target, prepared) if is_moving else None,
         kill=killer(remote, found, holder),
     )
     return plan, fence

@@ -24,12 +24,12 @@ from gitref_lock.runtime.combine import swept
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.errand import OPEN, BeforeSwap, Errand, How, Landed, PushRequest, no_journal
 from gitref_lock.runtime.failures import read_failure, swap_failure
-from gitref_lock.runtime.landing_plan import fenced_plan, unfenced_plan
+from gitref_lock.runtime.landing_plan import extras, fenced_plan, unfenced_plan
 from gitref_lock.runtime.landing_queue import LandingQueue
 from gitref_lock.runtime.lease import Lease
 from gitref_lock.runtime.remote import Picture, Remote
 from gitref_lock.runtime.retry import NotYet, poll
-from gitref_lock.runtime.swapper import Swapper, plan_for_locks
+from gitref_lock.runtime.swapper import Plan, Swapper, carry_or_stop, plan_for_locks
 from gitref_lock.runtime.waiting import Listener, Place, no_listener
 from gitref_lock.runtime.writing import Found, created
 
@@ -75,7 +75,7 @@ class Pusher:
         try:
             return poll(system, self._attempt, Deadline(system.clock))
         except (Exception, Interrupted) as error:
-            landed = self.queue.settle(error)
+            landed = self._settled(error)
             if landed is not None:
                 return landed
             if isinstance(error, RemoteError):
@@ -84,6 +84,16 @@ class Pusher:
         finally:
             if self._unfenced is not None:
                 self._unfenced.release(Deadline.after(system, _RELEASE_BUDGET_S))
+
+    def _settled(self, error: BaseException) -> Landed | None:
+        """End what is posted; a signal that comes just then does not leave it to be landed after all."""
+        try:
+            return self.queue.settle(error)
+        except Interrupted as signal:
+            landed = self.queue.settle(signal)
+            if landed is not None:
+                return landed
+            raise
 
     def _attempt(self) -> Landed:
         """Make one attempt; one that met an object which is no longer served begins anew with a fresh listing."""
@@ -167,11 +177,15 @@ class Pusher:
         if isinstance(outcome, Refused) and outcome.kind in {RefusalKind.NAMESPACE, RefusalKind.POLICY}:
             if errand.request.require_fence or not errand.request.may_degrade:
                 raise swap_failure(outcome, what, errand.check)
-            return errand.send(unfenced_plan(errand.remote, errand.change, target, prepared), prepared, How.DEGRADED)
+            return self._land_branch_alone(prepared, How.DEGRADED, errand.deadline)
         # A free lock that was created late or by somebody else is as good as ours; that somebody was faster foretells
         # that a try for the fast path would lose too.
         self._tried = self._tried or isinstance(outcome, Superseded)
-        if isinstance(outcome, Applied | Superseded) or (isinstance(outcome, Unknown) and not outcome.nothing_sent):
+        if isinstance(outcome, Applied | Superseded):
+            raise NotYet(0.0)
+        if isinstance(outcome, Unknown) and not outcome.nothing_sent:
+            if errand.wait.is_over:
+                raise errand.not_landed(f"the lock could not be created: {outcome.cause}")
             raise NotYet(0.0)
         raise swap_failure(outcome, what, errand.check)
 
@@ -240,6 +254,22 @@ class Pusher:
             self._unfenced = Acquirer(errand.remote, request, errand.deadline, errand.listener).run()
             raise NotYet(0.0)
         lease.check()
-        return errand.send(
-            unfenced_plan(errand.remote, errand.change, errand.request.target, prepared), prepared, How.UNFENCED
-        )
+        return self._land_branch_alone(prepared, How.UNFENCED, Deadline.after(errand.remote.system, lease.left_s()))
+
+    def _land_branch_alone(self, prepared: Prepared, how: How, until: Deadline) -> Landed:
+        """Land without a fence, sending nothing after ``until``. What the policy discarded is kept first, by itself."""
+        errand = self.errand
+        if errand.request.tags:
+            raise ConfigurationError(
+                "a tag is made in the same swap as the landing, and here that cannot be",
+                code="no-atomic",
+                hint="push without --tag, then tag the landed commit",
+            )
+        kept, objects = extras(errand.remote, errand.request.target, prepared, (), tuple(errand.present))
+        for edit in kept:
+            outcome = carry_or_stop(errand.remote, Plan((edit,), (*prepared.objects, *objects)), errand.deadline)
+            if not isinstance(outcome, Applied):
+                raise swap_failure(outcome, "keeping the side that the policy discards", errand.check)
+            errand.present.add(edit.ref)
+        plan = unfenced_plan(errand.remote, errand.change, errand.request.target, prepared)
+        return errand.send(plan, prepared, how, until=until)

@@ -18,7 +18,7 @@ from gitref_lock.landing.change import Change, Prepared
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import OurCommits, find_ours
-from gitref_lock.landing.journal import Journal, journal_path
+from gitref_lock.landing.journal import Journal, journal_path, read_journal
 from gitref_lock.landing.local_move import Recovery, recover
 from gitref_lock.landing.merge.policy import Policy
 from gitref_lock.landing.replay import Committer, Replayer
@@ -42,6 +42,13 @@ def resume(remote: Remote, checkout: Checkout, holder: Holder, deadline: Deadlin
     if not journal_path(checkout).exists():
         recover(checkout, lambda _journal: None)
         return ""
+    waiting = read_journal(checkout)
+    if waiting is not None and waiting.landing.remote != remote.store.display_url:
+        raise OutcomeUnknownError(
+            f"an earlier push from this clone to {waiting.landing.remote} is unfinished, and only that remote can tell",
+            code="unfinished-push",
+            hint=f"push there first; where it is gone for good, remove {journal_path(checkout)}",
+        )
     question = _Question(remote, checkout, holder, deadline)
     report = recover(checkout, question.landed, sleeper=remote.system.sleeper)
     journal = report.journal
@@ -141,7 +148,11 @@ class _Question:
         parsed = self._remote.namespace.parse_ticket_ref(ref)
         verdict = Verdict(VerdictKind.WITHDRAWN, by=self._holder.label, why="its runner was killed")
         if parsed is None:
-            return verdict
+            raise OutcomeUnknownError(
+                f"an earlier push from this clone posted {ref}, which is not under the present prefix",
+                code="unfinished-push",
+                hint="push once with the --ref-prefix of that push",
+            )
         lock, name = parsed
         for _ in range(_TRIES):
             picture = self._remote.look([lock], self._deadline, stop_at=name)
@@ -167,10 +178,11 @@ class _Question:
         for _ in range(_TRIES):
             state = self._remote.look([parsed], self._deadline, with_queue=False).locks[parsed]
             stance = self._remote.stance(parsed, state)
-            if stance is not Stance.FREE:
+            event = {Stance.FREE: Event.ABANDON, Stance.EXPIRED: Event.REAP}.get(stance)
+            if event is None:
                 return
             plan = plan_for_locks(
-                self._remote, [move(Found(parsed, state, stance), Event.ABANDON, write(self._remote, self._holder))]
+                self._remote, [move(Found(parsed, state, stance), event, write(self._remote, self._holder))]
             )
             outcome = Swapper(self._remote).carry(plan, self._deadline)
             if isinstance(outcome, Applied | Superseded):
