@@ -8,6 +8,8 @@ import signal
 import statistics
 import time
 
+import pytest
+
 from gitref_lock.core.timing import QueueTiming
 from gitref_lock.testing.gitserver import GitHttpServer
 from gitref_lock.testing.gitserver_http import RequestKind
@@ -51,6 +53,7 @@ def test_service_is_by_priority_then_by_entry(jobs: Jobs, bare_repo: Repo, git_s
     assert waiting(bare_repo, 0) == []
 
 
+@pytest.mark.slow
 def test_hand_over_is_quick_and_reads_stay_within_the_law(
     jobs: Jobs, bare_repo: Repo, git_server: GitHttpServer
 ) -> None:
@@ -96,6 +99,7 @@ def test_a_killed_head_is_passed_within_its_window(jobs: Jobs, bare_repo: Repo) 
     assert waiting(bare_repo, 0) == []  # the dead ticket is removed by the one who passed it
 
 
+@pytest.mark.slow
 def test_a_killed_holders_lock_is_taken_over(jobs: Jobs, bare_repo: Repo) -> None:
     """kill -9 of the holder with --ttl 10s: the next holds within ttl, the observer's allowance and a poll."""
     holder = jobs.run("main", "--ttl", "10s")
