@@ -21,7 +21,8 @@ class RemoteError(Exception):
     """A read from the remote failed. ``transient`` tells whether trying again may help; nothing was written.
 
     ``code`` is one of: ``authentication``, ``permission``, ``not-found``, ``unreachable``, ``timeout``, ``tls``,
-    ``protocol``, ``server-error``, ``unsupported``. ``words`` are the remote's own, with credentials removed.
+    ``protocol``, ``server-error``, ``unsupported``, ``too-large``. ``words`` are the remote's own, with credentials
+    removed.
     """
 
     def __init__(self, code: str, words: str, *, transient: bool = False, retry_after_s: float | None = None) -> None:
@@ -101,7 +102,8 @@ class ObjectSink(Protocol):
 class FetchRequest:
     """What to fetch. ``depth`` None sends no depth; ``filter_spec`` is for partial clones (``blob:none``).
 
-    ``shallow`` are the local shallow boundary commits, which the server must know to answer rightly.
+    ``shallow`` are the local shallow boundary commits, which the server must know to answer rightly. An answer of more
+    than ``max_bytes`` is broken off with RemoteError ``too-large``.
     """
 
     wants: tuple[Oid, ...]
@@ -109,6 +111,7 @@ class FetchRequest:
     depth: int | None = None
     filter_spec: str | None = None
     shallow: tuple[Oid, ...] = ()
+    max_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,6 +214,12 @@ class Change:
         )
         return copies if copies and self._adds_nothing(prepared, copies[-1]) else ()
 
+    def are_copies(self, prepared: Prepared, commits: Sequence[Oid]) -> bool:
+        """Tell whether the last of these commits, and every other that is here, is one of ours or a replay of one."""
+        wanted = {_likeness(commit) for oid in prepared.commits if (commit := commit_of(self.store, oid)) is not None}
+        found = [commit_of(self.store, oid) for oid in commits]
+        return found[-1] is not None and all(commit is None or _likeness(commit) in wanted for commit in found)
+
     def _adds_nothing(self, prepared: Prepared, tip: Oid) -> bool:
         offered = OurCommits(prepared.commits, prepared.tip, has_merge=False)
         try:

@@ -161,6 +161,34 @@ def read_pack(
     return _resolve(whole, deltas, base_of, max_blob_bytes=max_blob_bytes, budget=cursor.budget)
 
 
+def weigh_pack(pack: bytes, *, max_total_bytes: int) -> int:
+    """Return to how many bytes the objects of a pack inflate together, keeping none of them.
+
+    Raises PackTooLargeError as soon as it is more than ``max_total_bytes``, PackError for a pack that is damaged.
+    """
+    if len(pack) < 32 or pack[:4] != b"PACK":
+        raise PackError("not a pack")
+    cursor = _Cursor(pack[:-20], 12, max_total_bytes)
+    for _ in range(struct.unpack(">I", pack[8:12])[0]):
+        start = cursor.position
+        code, size = _read_head(cursor)
+        if code in _KINDS:
+            cursor.inflate(size, keep=False)
+            continue
+        if code == _OFS_DELTA:
+            _read_offset(cursor)
+        elif code == _REF_DELTA:
+            cursor.position += 20
+        else:
+            raise PackError(f"unknown object type {code} at {start}")
+        delta = _DeltaCursor(cursor.inflate(size, keep=True))
+        delta.number()
+        cursor.budget -= delta.number()
+        if cursor.budget < 0:
+            raise PackTooLargeError("the pack's deltas make more than is wanted")
+    return max_total_bytes - cursor.budget
+
+
 def _read_head(cursor: _Cursor) -> tuple[int, int]:
     """Return type code and inflated size of the entry at the cursor."""
     byte = cursor.byte()

@@ -131,9 +131,15 @@ class GitStore(ABC):
     def fetch(self, request: FetchRequest, sink: ObjectSink, *, timeout_s: float | None = None) -> FetchResult:
         """Fetch objects into ``sink``."""
         deadline = self._deadline(timeout_s, FETCH_TIMEOUT_S)
-        reply = self._guarded(lambda: self._fetch(request, deadline, thin=True, max_bytes=MAX_FETCH_BYTES))
+        reply = self._guarded(lambda: self._fetched(request, deadline))
         sink.add_pack_bytes(reply.pack, promisor=request.filter_spec is not None)
         return FetchResult(reply.shallow, reply.unshallow)
+
+    def _fetched(self, request: FetchRequest, deadline: Deadline) -> FetchReply:
+        try:
+            return self._fetch(request, deadline, thin=True, max_bytes=request.max_bytes or MAX_FETCH_BYTES)
+        except TooLargeError as exc:
+            raise RemoteError("too-large", str(exc)) from None
 
     def probe(self, *, timeout_s: float | None = None) -> Capabilities:
         """Ask receive-pack what it can do."""

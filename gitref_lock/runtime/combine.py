@@ -6,51 +6,44 @@ gets its verdict in the same swap and never holds up the others (docs/protocol.m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import field, replace
 
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import LockName, Oid, TicketName
 from gitref_lock.core.objects import GitObject
 from gitref_lock.core.queue import Entry, in_service_order
-from gitref_lock.core.record import ClockSource, Holder
+from gitref_lock.core.record import Holder
 from gitref_lock.core.refs import At, RefEdit, Role
 from gitref_lock.core.text import JsonObject
 from gitref_lock.core.ticket import VERDICT_KEPT_S, Kind, Ticket, Verdict, VerdictKind
-from gitref_lock.landing.change import Change, Prepared, StoreSink
+from gitref_lock.landing.change import Change, Prepared
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import OurCommits, commit_of, parents_of
 from gitref_lock.landing.merge.objects import MissingObjectError
 from gitref_lock.landing.merge.policy import Policy, PolicyError
 from gitref_lock.landing.merge.results import Conflict, Resolution
 from gitref_lock.landing.replay import ReplayConflictError
-from gitref_lock.ports import FetchRequest, RemoteError
+from gitref_lock.landing.vetting import vet
+from gitref_lock.runtime.dead_tickets import Member, dead, past_for_all, verdict_edits
 from gitref_lock.runtime.deadline import Deadline
-from gitref_lock.runtime.land_ticket import verdict_objects
 from gitref_lock.runtime.remote import Picture, Remote
-from gitref_lock.runtime.retry import reading
+from gitref_lock.runtime.ticket_fetch import TicketFetch
 
 MAX_BATCH = 128
 MAX_BATCH_BYTES = 8 << 20
+MAX_BATCH_S = 10.0
+"""For how long other runners' changes are replayed: a tip that old is likely to be overtaken."""
+
 MAX_SWEPT = 64
-LOCAL_CLOCKS_APART_S = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One ticket of a batch with its verdict."""
-
-    entry: Entry
-    ticket: Ticket
-    verdict: Verdict
-    resolutions: tuple[Resolution, ...] = ()
 
 
 @dataclass(slots=True)
 class Batch:
     """What one swap will land: the growing ``head`` on ``tip``, the new commits, and a verdict for each ticket.
 
-    ``objects`` are all that the new commits and rescued commits need beyond the tip.
+    ``objects`` are all that the new commits and rescued commits need beyond the tip. ``is_full``: what is behind in the
+    queue waits for the next batch, so that nothing passes a change that found no room.
     """
 
     tip: Oid
@@ -59,6 +52,7 @@ class Batch:
     objects: dict[Oid, GitObject] = field(default_factory=dict)
     members: list[Member] = field(default_factory=list)
     rescued: list[Oid] = field(default_factory=list)
+    is_full: bool = False
 
     @property
     def size(self) -> int:
@@ -69,6 +63,10 @@ class Batch:
     def landed(self) -> int:
         """How many tickets' changes the swap lands."""
         return sum(1 for member in self.members if member.verdict.kind is VerdictKind.LANDED)
+
+    def lands_others(self, mine: TicketName) -> bool:
+        """Tell whether the swap lands a change besides mine."""
+        return any(member.verdict.kind is VerdictKind.LANDED and member.entry.name != mine for member in self.members)
 
     def verdict_of(self, name: TicketName) -> Member | None:
         """Return the member of one ticket."""
@@ -87,77 +85,85 @@ class Combiner:
 
     def candidates(self, entries: Sequence[Entry], mine: TicketName) -> list[Entry]:
         """Return the land tickets to take, in service order: mine always, others while they are not expired."""
-        queue = in_service_order(entries)
-        now_at = self.remote.ticket_instants().now_at
-        taken: list[Entry] = []
-        for entry in queue:
-            ticket = entry.ticket
-            if ticket is None or ticket.kind is not Kind.LAND or ticket.branch != self.branch:
-                continue
-            if entry.name == mine or (ticket.is_combinable and ticket.expires_at > now_at):
-                taken.append(entry)
+        taken = [
+            entry
+            for entry in in_service_order(entries)
+            if entry.ticket is not None
+            and entry.ticket.kind is Kind.LAND
+            and entry.ticket.branch == self.branch
+            and (entry.name == mine or (entry.ticket.is_combinable and not self._is_over(entry.ticket)))
+        ]
         position = next((index for index, entry in enumerate(taken) if entry.name == mine), 0)
         return taken[:MAX_BATCH] if position < MAX_BATCH else [*taken[: MAX_BATCH - 1], taken[position]]
+
+    def _is_over(self, ticket: Ticket) -> bool:
+        return ticket.expires_at <= self.remote.ticket_instants().now_at
 
     def gather(self, picture: Picture, tip: Oid, mine: TicketName, own: Prepared, deadline: Deadline) -> Batch:
         """Fetch the waiting changes in one request, replay them on ``tip``, and return the batch."""
         batch = Batch(tip, tip)
-        for entry in self.candidates(self._read(picture, mine, tip, deadline), mine):
+        fetch = TicketFetch(self.remote, self.change, tip, deadline)
+        entries = self._read(picture, mine, fetch)
+        batch.members.extend(dead(self.remote, self.lock, entries, mine, self.holder))
+        ended = {mine.nonce, *(entry.name.nonce for entry in picture.queues[self.lock] if not entry.is_live)}
+        clock = self.remote.system.clock
+        until_s = clock.monotonic() + MAX_BATCH_S
+        for entry in self.candidates(entries, mine):
             assert entry.ticket is not None
-            commits = self._commits(entry, entry.ticket, mine, own)
+            if entry.name == mine:
+                self._land(batch, entry, entry.ticket, own.commits, is_mine=True)
+                continue
+            if batch.is_full or clock.monotonic() > until_s:
+                continue
+            commits = self._commits(entry, entry.ticket, fetch, ended)
+            ended.add(entry.name.nonce)
             if isinstance(commits, Verdict):
                 batch.members.append(Member(entry, entry.ticket, commits))
-            else:
-                self._land(batch, entry, entry.ticket, commits, is_mine=entry.name == mine)
+            elif commits:
+                self._land(batch, entry, entry.ticket, commits, is_mine=False)
         return batch
 
-    def _read(self, picture: Picture, mine: TicketName, tip: Oid, deadline: Deadline) -> list[Entry]:
+    def alone(self, picture: Picture, tip: Oid, mine: TicketName, own: Prepared) -> Batch:
+        """Return the batch of my change only."""
+        batch = Batch(tip, tip)
+        entry = next(entry for entry in picture.queues[self.lock] if entry.name == mine)
+        assert entry.ticket is not None
+        self._land(batch, entry, entry.ticket, own.commits, is_mine=True)
+        return batch
+
+    def _read(self, picture: Picture, mine: TicketName, fetch: TicketFetch) -> list[Entry]:
         """Return the live entries of the queue with their tickets, fetched together with the changes they carry."""
         queue = in_service_order(picture.queues[self.lock])
-        others = [entry for entry in queue if entry.name != mine and _may_carry_a_change(entry)][
-            : MAX_BATCH + MAX_SWEPT
-        ]
-        self._fetch(others, tip, deadline)
+        others = [entry for entry in queue if entry.name != mine and self._may_carry_a_change(entry, mine)]
+        others = others[: MAX_BATCH + MAX_SWEPT]
+        if self.change.shallow:
+            # How deep to fetch stands in the tickets: those behind mine have not been read yet.
+            self.remote.commits([entry.tip for entry in others], fetch.deadline)
+            others = [self.remote.read_again(entry) for entry in others]
+        fetch.bring(others)
         self.remote.remember(commit for entry in others if (commit := self.change.stored(entry.tip)) is not None)
         return [self.remote.read_again(entry) for entry in queue]
 
-    def _fetch(self, entries: Sequence[Entry], tip: Oid, deadline: Deadline) -> None:
-        """Fetch all tickets at once; when the server cannot serve one, each by itself, so that one harms no other."""
-        missing = [entry for entry in entries if commit_of(self.change.store, entry.tip) is None]
-        if not missing:
-            return
-        try:
-            self._fetch_tickets(missing, tip, deadline)
-        except RemoteError as error:
-            if error.code not in {"protocol", "not-found"} or len(missing) == 1:
-                return
-            for entry in missing:
-                self._fetch([entry], tip, deadline)
+    def _may_carry_a_change(self, entry: Entry, mine: TicketName) -> bool:
+        """Tell whether a ticket is one to land for its owner; those behind mine have not been read yet."""
+        ticket = entry.ticket
+        if ticket is None:
+            return entry.order > (mine.rank_ms, mine.nonce)
+        return ticket.kind is Kind.LAND and ticket.is_combinable and not self._is_over(ticket)
 
-    def _fetch_tickets(self, entries: Sequence[Entry], tip: Oid, deadline: Deadline) -> None:
-        sink = StoreSink(self.change.store)
-        wants = tuple(entry.tip for entry in entries)
-        deepest = max((entry.ticket.changes for entry in entries if entry.ticket is not None), default=1)
-        request = FetchRequest(
-            wants=wants,
-            haves=tuple(oid for oid in (tip, *self.change.haves) if sink.has(oid)),
-            # In a shallow clone the server would send all history below a base that this clone lacks.
-            depth=deepest + 2 if self.change.shallow else None,
-            filter_spec=self.change.promisor_filter,
-            shallow=tuple(sorted(self.change.shallow)),
-        )
-        reading(
-            self.remote.system,
-            lambda: self.remote.store.fetch(request, sink, timeout_s=deadline.capped(self.remote.call_timeout_s)),
-            deadline,
-        )
-
-    def _commits(self, entry: Entry, ticket: Ticket, mine: TicketName, own: Prepared) -> tuple[Oid, ...] | Verdict:
-        """Return a ticket's commits, oldest first, or the verdict that sets it aside."""
-        if entry.name == mine:
-            return own.commits
+    def _commits(
+        self, entry: Entry, ticket: Ticket, fetch: TicketFetch, ended: Collection[str]
+    ) -> tuple[Oid, ...] | Verdict:
+        """Return a ticket's commits, oldest first, or the verdict that sets it aside; none while it cannot be had."""
+        if ticket.locks != (self.lock,):
+            return self._set_aside("the ticket waits for other locks than the one it stands at")
+        if entry.name.nonce in ended:
+            return self._set_aside("the change was posted under another name too")
         commit = commit_of(self.change.store, entry.tip)
-        parents = parents_of(commit) if commit is not None else ()
+        if commit is None:
+            why = fetch.refused.get(entry.tip)
+            return self._set_aside(why) if why else ()
+        parents = parents_of(commit)
         if len(parents) != 1 or not ticket.base or not ticket.changes > 0:
             return self._set_aside("the ticket does not carry a change")
         found: list[Oid] = []
@@ -168,8 +174,10 @@ class Combiner:
                 return self._set_aside("the ticket's commits do not lead to the base it names")
             found.append(at)
             at = parents_of(step)[0]
-        if commit_of(self.change.store, at) is None:
-            return self._set_aside("the ticket's base cannot be read")
+        if not found or commit_of(self.change.store, at) is None:
+            return self._set_aside(
+                "the ticket's base cannot be read" if found else "the ticket does not carry a change"
+            )
         return tuple(reversed(found))
 
     def _set_aside(self, why: str) -> Verdict:
@@ -179,8 +187,14 @@ class Combiner:
         """Replay one change on the batch's head, or note why it cannot land."""
         try:
             own = self.change.replayer.policy
-            policy = own if is_mine else replace(Policy.from_json(ticket.policy), attributes=own.attributes)
+            if is_mine:
+                policy = own
+            else:
+                policy = replace(Policy.from_json(ticket.policy), attributes=own.attributes)
+                self._vet(commits)
             prepared = self._replay(batch.head, commits, ticket, policy)
+            if not is_mine and prepared.commits != tuple(commits):
+                self._vet(prepared.commits)
         except ReplayConflictError as error:
             conflicts = tuple(conflict_json(item) for item in error.conflicts[:50])
             verdict = Verdict(VerdictKind.CONFLICT, by=self.holder.label, why=error.message, conflicts=conflicts)
@@ -189,11 +203,19 @@ class Combiner:
         except (LandingError, PolicyError, MissingObjectError) as error:
             batch.members.append(Member(entry, ticket, self._set_aside(str(error)[:300])))
             return
+        except (ValueError, LookupError, RecursionError, TypeError, AttributeError, AssertionError) as error:
+            if is_mine:
+                raise
+            # A stranger's objects may break the library that reads them; its author sees what comes of them.
+            why = f"the change cannot be replayed here ({type(error).__name__})"
+            batch.members.append(Member(entry, ticket, self._set_aside(why)))
+            return
         if (
             batch.size + sum(len(item.data) for item in prepared.objects) > MAX_BATCH_BYTES
             and batch.landed
             and not is_mine
         ):
+            batch.is_full = True
             return
         batch.head = prepared.head
         batch.objects.update((item.oid, item) for item in prepared.objects)
@@ -205,7 +227,11 @@ class Combiner:
             commits=prepared.commits,
             conflicts=tuple(resolution_json(item) for item in prepared.resolutions[:50]),
         )
-        batch.members.append(Member(entry, ticket, verdict, prepared.resolutions))
+        batch.members.append(Member(entry, ticket, verdict))
+
+    def _vet(self, commits: Sequence[Oid]) -> None:
+        is_partial = self.change.promisor_filter is not None
+        vet(self.change.store, commits, max_bytes=MAX_BATCH_BYTES, is_partial=is_partial)
 
     def _replay(self, head: Oid, commits: Sequence[Oid], ticket: Ticket, policy: Policy) -> Prepared:
         change = replace(
@@ -224,29 +250,13 @@ class Combiner:
 
     def edits(self, batch: Batch, picture: Picture) -> tuple[list[RefEdit], list[GitObject]]:
         """Return the edits that move each ticket to its verdict and sweep old verdicts, and their objects."""
-        edits: list[RefEdit] = []
-        objects: list[GitObject] = []
-        for member in batch.members:
-            made = verdict_objects(self.remote, member.ticket, member.verdict)
-            ref = self.remote.namespace.ticket_ref(member.ticket.locks[0], member.entry.name)
-            edits.append(RefEdit(ref, At(member.entry.tip), made[0].oid, Role.TICKET))
-            objects.extend(made)
+        edits, objects = verdict_edits(self.remote, self.lock, batch.members)
         return [*edits, *swept(self.remote, picture)], objects
 
 
-def _may_carry_a_change(entry: Entry) -> bool:
-    """Tell whether a ticket is one to land for its owner, or not yet read."""
-    return entry.ticket is None or (entry.ticket.kind is Kind.LAND and entry.ticket.is_combinable)
-
-
 def swept(remote: Remote, picture: Picture) -> list[RefEdit]:
-    """Return the removal of verdicts whose names can no longer be claimed by a late copy of their create.
-
-    Where the server's clock is not known, the sweeper's own says little about another machine's instant: a day must lie
-    between them.
-    """
-    instants = remote.ticket_instants()
-    now_at = instants.now_at - (0 if instants.source is ClockSource.SERVER else LOCAL_CLOCKS_APART_S)
+    """Return the removal of verdicts whose names can no longer be claimed by a late copy of their create."""
+    now_at = past_for_all(remote)
     edits: list[RefEdit] = []
     for lock, queue in picture.queues.items():
         for entry in queue:

@@ -41,6 +41,14 @@ _REFUSAL_HINTS = {
 }
 
 
+_NOT_FOR_CONTENT = frozenset({*_CONFIGURATION_KINDS, RefusalKind.CONTENTION}) - {RefusalKind.NAME_COLLISION}
+
+
+def refuses_content(outcome: SwapOutcome) -> bool:
+    """Tell whether a server refused what was sent, rather than who sent it or when."""
+    return isinstance(outcome, Refused) and outcome.kind not in _NOT_FOR_CONTENT
+
+
 def remote_failure(error: RemoteError, url: str) -> GitrefLockError:
     """Return the error for a read that failed for good."""
     return ConfigurationError(

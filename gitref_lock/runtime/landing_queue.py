@@ -18,28 +18,43 @@ from gitref_lock.core.ticket import Kind, Verdict, VerdictKind
 from gitref_lock.errors import ConflictError, GitrefLockError, OutcomeUnknownError
 from gitref_lock.landing.change import Prepared
 from gitref_lock.landing.errors import LandingError
+from gitref_lock.landing.replay import CONFLICT_HINT
 from gitref_lock.ports import RemoteError
 from gitref_lock.runtime.combine import Combiner, swept
+from gitref_lock.runtime.dead_tickets import dead, is_dead, past_for_all, silent, verdict_edits
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.errand import OPEN, Errand, How, Landed
+from gitref_lock.runtime.failures import refuses_content
 from gitref_lock.runtime.land_ticket import LandTicket, draft_ticket, post
 from gitref_lock.runtime.landing_plan import fenced_plan
 from gitref_lock.runtime.lease import describe
 from gitref_lock.runtime.remote import Picture
 from gitref_lock.runtime.retry import NotYet, reading
 from gitref_lock.runtime.swapper import Plan, Swapper
+from gitref_lock.runtime.waiting import removed_after_claim
 from gitref_lock.runtime.writing import Found
 
 WITHDRAW_BUDGET_S = 5.0
+MAX_STEPS = 30
+"""How many places ahead lengthen the wait for a turn: a crowd that died at once must not stop the one behind it."""
+
+_READINGS = 4
+_LAG_S = 6.0
 
 
 @dataclass(slots=True)
 class LandingQueue:
-    """My place among the changes that wait to land. ``ticket`` is None while nothing of mine is posted."""
+    """My place among the changes that wait to land. ``ticket`` is None while nothing of mine is posted.
+
+    ``is_self_only``: nobody else can land the change. ``lands_alone``: the server refused it together with others.
+    ``held_at`` is a commit of the branch that was seen to hold all of the change, where none of its own was needed.
+    """
 
     errand: Errand
     ticket: LandTicket | None = None
     is_self_only: bool = False
+    lands_alone: bool = False
+    held_at: Oid | None = None
 
     def post(self, picture: Picture, prepared: Prepared) -> Landed:
         """Post the change for whoever is at the head, and ask for another look."""
@@ -70,15 +85,21 @@ class LandingQueue:
         errand = self.errand
         entry = ticket.entry(picture)
         verdict = entry.ticket.verdict if entry is not None and entry.ticket is not None else None
-        if entry is None or verdict is not None:
+        if entry is None and ticket.is_surely_kept and not errand.wait.is_over:
+            raise NotYet(errand.remote.system.entropy.uniform(0.3, 0.7))  # a replica that lags behind
+        if (entry is None and not ticket.is_surely_kept) or verdict is not None:
             return self._take(verdict, ticket)
         if errand.wait.is_over:
             raise errand.not_landed(f"the lock is {describe(picture.locks[errand.request.target.lock])}")
+        assert entry is not None
         ticket.tip = entry.tip
         found = errand.found(picture)
         if self._is_my_turn(picture, ticket, found):
             return self._land_queue(picture, ticket, found)
-        ticket.rearm(Swapper(errand.remote), errand.deadline)
+        swapper = Swapper(errand.remote)
+        ticket.rearm(swapper, errand.deadline)
+        if swapper.interrupted is not None:
+            raise swapper.interrupted
         report = errand.place.report(picture, errand.remote.instants().latest)
         errand.listener(report)
         raise NotYet(errand.wait.capped(report.next_look_s) or 0.0)
@@ -93,11 +114,16 @@ class LandingQueue:
             place.windows.pop(lock, None)
             return False
         place.windows[lock] = window
-        ahead = [entry for entry in queue if entry.order < (ticket.name.rank_ms, ticket.name.nonce)]
+        past_at = past_for_all(self.errand.remote)
+        ahead = [
+            entry
+            for entry in queue
+            if entry.order < (ticket.name.rank_ms, ticket.name.nonce) and not is_dead(entry.ticket, past_at)
+        ]
         # My batch lands every combinable change ahead of mine; the others are owed a claim window of their own.
-        owed = sum(not _is_combinable(entry) for entry in ahead)
-        timing = self.errand.request.queue
-        delay_s = claim_delay_s(owed, Kind.ACQUIRE, timing) + claim_delay_s(len(ahead) - owed, Kind.LAND, timing)
+        owed = sum(not _is_combinable(entry, ticket.ticket.branch) for entry in ahead)
+        timing, steps = self.errand.request.queue, min(len(ahead) - owed, MAX_STEPS)
+        delay_s = claim_delay_s(owed, Kind.ACQUIRE, timing) + claim_delay_s(steps, Kind.LAND, timing)
         return picture.read_s - window.since_s >= delay_s
 
     def _land_queue(self, picture: Picture, ticket: LandTicket, found: Found) -> Landed:
@@ -110,7 +136,10 @@ class LandingQueue:
         if tip is None or not ticket.ticket.is_combinable:
             return self._land_alone(picture, ticket, found)
         combiner = Combiner(errand.remote, errand.change, target.lock, target.branch, errand.request.holder)
-        batch = combiner.gather(picture, tip, ticket.name, ticket.prepared, errand.deadline)
+        if self.lands_alone:
+            batch = combiner.alone(picture, tip, ticket.name, ticket.prepared)
+        else:
+            batch = combiner.gather(picture, tip, ticket.name, ticket.prepared, errand.deadline)
         edits, objects = combiner.edits(batch, picture)
         prepared = combiner.prepared(batch)
         errand.before_swap(prepared, ticket)
@@ -132,13 +161,26 @@ class LandingQueue:
             plan = Plan(tuple(edits), tuple(objects))
         swapper = Swapper(errand.remote)
         outcome = swapper.carry(plan, errand.deadline)
+        if refuses_content(outcome) and batch.lands_others(ticket.name):
+            # Perhaps it is another's commit that the server refuses: mine is judged by itself, as are theirs.
+            self.lands_alone = True
+            raise NotYet(0.0)
         if not isinstance(outcome, Applied):
             errand.give_up_or_repeat(outcome, swapper)
         if swapper.was_in_doubt:
             self._repeat_verdicts(edits, objects)
+        self._remove_silent(picture, ticket)
         own = batch.verdict_of(ticket.name)
         assert own is not None
+        self.held_at = prepared.head
         return self._end(own.verdict, ticket, How.QUEUED, tip)
+
+    def _remove_silent(self, picture: Picture, ticket: LandTicket) -> None:
+        """Remove acquire tickets that I have passed, as a claim does: every later landing would wait for them."""
+        remote, lock = self.errand.remote, ticket.lock
+        passed = silent(picture.queues[lock], ticket.name)
+        if passed:
+            removed_after_claim(remote, lock, passed, Deadline.after(remote.system, WITHDRAW_BUDGET_S))
 
     def _repeat_verdicts(self, edits: Sequence[RefEdit], objects: Sequence[GitObject]) -> None:
         """Write the verdicts that a proved landing left out: a server may die between two refs of one swap.
@@ -159,6 +201,9 @@ class LandingQueue:
         verdict = Verdict(VerdictKind.LANDED, by=errand.request.holder.label, commits=prepared.commits)
         objects = ticket.verdict_objects(verdict)
         edit = RefEdit(ticket.ref, At(ticket.tip), objects[0].oid, Role.TICKET)
+        queue = in_service_order(picture.queues[ticket.lock])
+        ended = dead(errand.remote, ticket.lock, queue, ticket.name, errand.request.holder)
+        edits, more = verdict_edits(errand.remote, ticket.lock, ended)
         plan, _ = fenced_plan(
             errand.remote,
             errand.change,
@@ -168,10 +213,11 @@ class LandingQueue:
             errand.request.holder,
             tags=errand.request.tags,
             present=tuple(errand.present),
-            tickets=(edit, *swept(errand.remote, picture)),
-            ticket_objects=objects,
+            tickets=(edit, *edits, *swept(errand.remote, picture)),
+            ticket_objects=(*objects, *more),
         )
         landed = errand.send(plan, prepared, How.QUEUED, ticket)
+        self._remove_silent(picture, ticket)
         self.ticket = None
         return landed
 
@@ -194,11 +240,11 @@ class LandingQueue:
         """Return the landing that a proved verdict names; raise for a conflict or a change that was set aside."""
         self.ticket = None
         if verdict.kind is VerdictKind.CONFLICT:
-            raise ConflictError(verdict.why, fields={"conflicts": list(verdict.conflicts)})
+            raise ConflictError(verdict.why, hint=CONFLICT_HINT, fields={"conflicts": list(verdict.conflicts)})
         if verdict.kind is not VerdictKind.LANDED:
             self.is_self_only = True
             raise NotYet(0.0)
-        head = verdict.commits[-1] if verdict.commits else (base or ticket.prepared.head)
+        head = verdict.commits[-1] if verdict.commits else (self.held_at or base or ticket.prepared.head)
         return Landed(
             how,
             head,
@@ -210,8 +256,28 @@ class LandingQueue:
         )
 
     def _is_shown(self, verdict: Verdict, ticket: LandTicket) -> bool:
-        """Tell whether the branch, read in a new request, holds the commits that a verdict names."""
-        return not verdict.commits or self._is_in_branch(verdict.commits[-1], ticket.prepared.tip)
+        """Tell whether the branch, read in a new request, holds the commits that a verdict names, and they are ours."""
+        if not verdict.commits:
+            return self._adds_nothing()
+        for reading_again in range(_READINGS):
+            if self._is_in_branch(verdict.commits[-1], ticket.prepared.tip):
+                self.errand.fetch([verdict.commits[-1]])
+                return self.errand.change.are_copies(ticket.prepared, verdict.commits)
+            if reading_again < _READINGS - 1:  # a replica may lag behind the one that showed the verdict
+                self.errand.remote.system.sleeper.sleep(_LAG_S / (_READINGS - 1))
+        return False
+
+    def _adds_nothing(self) -> bool:
+        """Tell whether the branch, read in a new request, holds the whole change already."""
+        errand = self.errand
+        tip = errand.remote.list([errand.request.target.ref], errand.deadline).refs.get(errand.request.target.ref)
+        if tip is None:
+            return False
+        errand.fetch([tip])
+        with suppress(LandingError):
+            self.held_at = tip if errand.change.beyond(tip).prepare(tip).is_landed_already else None
+            return self.held_at is not None
+        return False
 
     def _is_in_branch(self, commit: Oid, base: Oid | None) -> bool:
         errand = self.errand
@@ -264,5 +330,6 @@ class LandingQueue:
             ) from error
 
 
-def _is_combinable(entry: Entry) -> bool:
-    return entry.ticket is not None and entry.ticket.kind is Kind.LAND and entry.ticket.is_combinable
+def _is_combinable(entry: Entry, branch: str) -> bool:
+    ticket = entry.ticket
+    return ticket is not None and ticket.kind is Kind.LAND and ticket.is_combinable and ticket.branch == branch
