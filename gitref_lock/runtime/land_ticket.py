@@ -82,6 +82,8 @@ class LandTicket:
         edit = RefEdit(self.ref, At(self.tip), objects[0].oid, Role.TICKET)
         if isinstance(swapper.carry(Plan((edit,), objects), deadline), Applied):
             self.ticket, self.tip = renewed, objects[0].oid
+        if swapper.interrupted is not None:
+            raise swapper.interrupted
             self.posted_s = self.remote.system.clock.monotonic()
 
     def withdraw(self, deadline: Deadline) -> Verdict | None:
