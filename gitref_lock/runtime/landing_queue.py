@@ -46,8 +46,7 @@ _LAG_S = 6.0
 class LandingQueue:
     """My place among the changes that wait to land. ``ticket`` is None while nothing of mine is posted.
 
-    ``is_self_only``: nobody else can land the change. ``lands_alone``: the server refused it together with others.
-    ``held_at`` is a commit of the branch that was seen to hold all of the change, where none of its own was needed.
+    ``is_self_only``: nobody else can land it. ``lands_alone``: refused with others. ``held_at``: a commit that holds it.
     """
 
     errand: Errand
@@ -96,10 +95,7 @@ class LandingQueue:
         found = errand.found(picture)
         if self._is_my_turn(picture, ticket, found):
             return self._land_queue(picture, ticket, found)
-        swapper = Swapper(errand.remote)
-        ticket.rearm(swapper, errand.deadline)
-        if swapper.interrupted is not None:
-            raise swapper.interrupted
+        ticket.rearm(Swapper(errand.remote), errand.deadline)
         report = errand.place.report(picture, errand.remote.instants().latest)
         errand.listener(report)
         raise NotYet(errand.wait.capped(report.next_look_s) or 0.0)
@@ -178,9 +174,8 @@ class LandingQueue:
     def _remove_silent(self, picture: Picture, ticket: LandTicket) -> None:
         """Remove acquire tickets that I have passed, as a claim does: every later landing would wait for them."""
         remote, lock = self.errand.remote, ticket.lock
-        passed = silent(picture.queues[lock], ticket.name)
-        if passed:
-            removed_after_claim(remote, lock, passed, Deadline.after(remote.system, WITHDRAW_BUDGET_S))
+        limit = Deadline.after(remote.system, WITHDRAW_BUDGET_S)
+        removed_after_claim(remote, lock, silent(picture.queues[lock], ticket.name), limit)
 
     def _repeat_verdicts(self, edits: Sequence[RefEdit], objects: Sequence[GitObject]) -> None:
         """Write the verdicts that a proved landing left out: a server may die between two refs of one swap.
@@ -274,10 +269,10 @@ class LandingQueue:
         if tip is None:
             return False
         errand.fetch([tip])
+        self.held_at = None
         with suppress(LandingError):
             self.held_at = tip if errand.change.beyond(tip).prepare(tip).is_landed_already else None
-            return self.held_at is not None
-        return False
+        return self.held_at is not None
 
     def _is_in_branch(self, commit: Oid, base: Oid | None) -> bool:
         errand = self.errand

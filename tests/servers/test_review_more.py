@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from gitref_lock.errors import ConfigurationError, GitrefLockError, NotAcquiredError, OutcomeUnknownError, UsageError
 from gitref_lock.landing.workspace import Selection
+from gitref_lock.pushing import PushReport
+from gitref_lock.system import real_system
 from gitref_lock.testing.faults import DropAfter, DropBefore, FaultPlan, Status
 from gitref_lock.testing.gitserver import GitHttpServer
 from gitref_lock.testing.gitserver_http import RequestKind
@@ -150,6 +153,37 @@ def test_a_tag_without_anything_to_land_is_no_success(bare_repo: Repo, repo_url:
         push_from(racer, repo_url, "x", tags=("v1",))
     assert refused.value.code == "nothing-to-tag"
     assert bare_repo.ref("refs/tags/v1") is None
+
+
+def test_equal_changes_in_one_batch_each_end_at_a_commit_that_holds_them(
+    bare_repo: Repo, repo_url: str, racer: Repo, tmp_path: Path
+) -> None:
+    """The second of two equal changes adds nothing; its report and its clone show a commit with the content."""
+    other = in_folder(tmp_path, "other", repo_url)
+    clones = {"racer": racer, "other": other}
+    lease = acquire_at(remote_at(repo_url))
+    reports: dict[str, PushReport] = {}
+
+    def push(name: str, repo: Repo) -> None:
+        add_key(repo, "same")
+        reports[name] = push_from(repo, repo_url, name, remote=remote_at(repo_url, system=real_system()))
+
+    threads = [threading.Thread(target=push, args=item) for item in clones.items()]
+    for thread in threads:
+        thread.start()
+    pause = threading.Event()
+    while sum("lock-queue" in ref for ref in bare_repo.refs()) < len(clones):
+        pause.wait(0.05)
+    release(lease)
+    for thread in threads:
+        thread.join()
+    assert len(subjects_at(bare_repo)) == 2
+    for name, repo in clones.items():
+        landed = reports[name].landed
+        assert landed is not None
+        assert "same.txt" in files_at(bare_repo, landed.head)
+        assert repo.ref("HEAD") == landed.head
+        assert (repo.path / "same.txt").read_text() == "same\n"
 
 
 def test_a_remote_that_takes_no_write_ends_the_wait(git_server: GitHttpServer, repo_url: str, tmp_path: Path) -> None:
