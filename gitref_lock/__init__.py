@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gitref_lock.library import Lock as Lock
     from gitref_lock.pushing import PushOptions as PushOptions
     from gitref_lock.pushing import PushReport as PushReport
-    from gitref_lock.pushing import push as push
+    from gitref_lock.pushing.push import push as push
     from gitref_lock.runtime.lease import Lease as Lease
 
 _HOMES = {

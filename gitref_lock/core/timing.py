@@ -33,13 +33,13 @@ class LeaseTiming:
         """Check every relation."""
         if not MIN_TTL_S <= self.ttl_s <= MAX_TTL_S:
             raise TimingError(f"ttl is {self.ttl_s:g} s; it must be from {MIN_TTL_S:g} s to {MAX_TTL_S:g} s")
-        if self.kill_after_s < 0:
+        if not self.kill_after_s >= 0:
             raise TimingError(f"kill-after is {self.kill_after_s:g} s; it must not be negative")
-        if self.margin_s < self.kill_after_s + 1:
+        if not self.margin_s >= self.kill_after_s + 1:
             raise TimingError(
                 f"the margin ({self.margin_s:g} s) must be at least kill-after ({self.kill_after_s:g} s) plus 1 s"
             )
-        if self.margin_s >= self.ttl_s:
+        if not self.margin_s < self.ttl_s:
             raise TimingError(
                 f"ttl ({self.ttl_s:g} s) must be longer than the safety margin ({self.margin_s:g} s); "
                 "raise --ttl or lower --kill-after"

@@ -6,7 +6,7 @@ import typer.main
 
 from gitref_lock.cli.app import COMMANDS, build, reordered, wanted
 
-TYPED_ONLY = {"--force", "--preempt", "--emergency", "--help", "--version"}
+TYPED_ONLY = {"--force", "--preempt", "--emergency", "--fix", "--help", "--version"}
 NOT_BY_NAME = {"--lease"}
 """The lease comes from ``GITREF_LOCK_LEASE`` only together with the name of its lock."""
 

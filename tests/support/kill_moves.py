@@ -53,7 +53,7 @@ def _recover(path: Path) -> str:
         return recover(checkout, lambda _journal: True).outcome.value
 
 
-def _forked(action: Any, *arguments: Any) -> bool:  # noqa: ANN401 - any function
+def _forked(action: Any, *arguments: Any) -> bool:
     """Run in a child process; tell whether it was killed."""
     child = os.fork()
     if child == 0:
@@ -108,7 +108,8 @@ def main() -> None:
         between = _git(path, "status", "--porcelain") if was_killed else ""
         _forked(_recover, path)
         _forked(_recover, path)
-        print(json.dumps({"number": number, "killed": was_killed, "between": between, **picture(path)}))
+        seen = {"number": number, "killed": was_killed, "between": between, **picture(path)}
+        sys.stdout.write(json.dumps(seen) + "\n")
         shutil.rmtree(path)
 
 
