@@ -46,7 +46,7 @@ _LAG_S = 6.0
 class LandingQueue:
     """My place among the changes that wait to land. ``ticket`` is None while nothing of mine is posted.
 
-    ``is_self_only``: nobody else can land it. ``lands_alone``: refused with others. ``held_at``: a commit that holds it.
+    ``is_self_only``: nobody else can land it. ``lands_alone``: refused with others. ``held_at``: a commit holding it.
     """
 
     errand: Errand
