@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from gitref_lock.cli import options
 from gitref_lock.cli.command import Run, checked
 from gitref_lock.cli.declare import Argument, Option
-from gitref_lock.errors import LeaseLostError, NotAcquiredError, UsageError
+from gitref_lock.errors import LeaseLostError, NotAcquiredError, NotHeldError, UsageError
 
 if TYPE_CHECKING:
     from gitref_lock.core.record import Holder
@@ -132,6 +132,9 @@ def push(
     who = run.holder(holder, workflow)
     wait_s, points = _waiting(run, who, wait, priority)
     run.try_again_for(who.workflow)
+    held = _lease_of(run, who, branch or run.default_branch(), lease)
+    if keep and held is None:
+        raise NotHeldError("--keep: this job holds no lease that a push could keep", hint="gitref-lock acquire")
     wanted = PushOptions(
         holder=who,
         selection=Selection(
@@ -150,11 +153,11 @@ def push(
         may_degrade=not no_degrade,
         combine=not no_combine,
         squash=squash,
-        keep=keep,
+        keep=keep or _is_of_run(run, held),
         emergency=emergency or "",
         dry_run=dry_run,
     )
-    _carry_out(run, wanted, _lease_of(run, who, branch or run.default_branch(), lease))
+    _carry_out(run, wanted, held)
 
 
 def _carry_out(run: Run, wanted: PushOptions, held: Lease | None) -> None:
@@ -210,14 +213,25 @@ def _lease_of(run: Run, who: Holder, branch: str | None, token: str | None) -> L
         return None
     given = run.token(token, names)
     stored = stored_leases(run.session, names, given)
+    if given is None and stored and not run.session.writer.may_land_under(stored[0].writer):
+        run.out.warn(f"another session holds {names[0]} from this clone; --lease TOKEN lands under its lease")
+        return None
     if stored:
         return revive(run.session.remote, stored, who)
     if given is None:
         return None
     mine = find_mine(run.session, names, given, who, run.deadline)
+    if not mine.leases and token is None and run.environ.get("GITREF_LOCK_AT", "") not in {"", run.session.place}:
+        return None  # the enclosing run holds the lock of that name on another remote
     if not mine.leases:
         raise LeaseLostError(f"the lease that was given is not the present one of {names[0]}", hint="acquire it again")
     return mine.leases[0]
+
+
+def _is_of_run(run: Run, lease: Lease | None) -> bool:
+    """Tell whether an enclosing ``run`` holds this lease: then it is not ours to end with the landing."""
+    environ = run.environ
+    return lease is not None and environ.get("GITREF_LOCK_HELD") == "1" and environ["GITREF_LOCK_LEASE"] == lease.token
 
 
 def _store(run: Run, lease: Lease) -> None:

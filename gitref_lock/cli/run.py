@@ -213,6 +213,7 @@ def _environment(run: Run, lease: Lease, outer: Outer) -> dict[str, str]:
         "GITREF_LOCK_GENERATION": " ".join(str(lease.record(name).generation) for name in lease.names),
         "GITREF_LOCK_EXPIRES_AT": instant(record.expires_at or 0),
         "GITREF_LOCK_LEASE": lease.token,
+        "GITREF_LOCK_AT": run.session.place,
     }
     environ.pop("GITREF_LOCK_OUTER", None)
     if outer.leases:

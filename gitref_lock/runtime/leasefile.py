@@ -49,6 +49,10 @@ class Writer:
         """Tell whether ``release`` and ``renew`` may use a lease of ``other``: the same CI job, from any folder."""
         return self.job == other.job
 
+    def may_land_under(self, other: Writer) -> bool:
+        """Tell whether ``push`` may land under a lease of ``other``: outside CI another session is somebody else."""
+        return self.job == other.job and (bool(self.job) or self.session == other.session)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredLease:

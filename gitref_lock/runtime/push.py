@@ -16,7 +16,7 @@ from gitref_lock.core.queue import in_service_order
 from gitref_lock.core.record import Event
 from gitref_lock.core.refs import Applied, RefusalKind, Refused, Superseded, Unknown
 from gitref_lock.core.timing import LeaseTiming
-from gitref_lock.errors import ConfigurationError, Interrupted
+from gitref_lock.errors import ConfigurationError, Interrupted, LeaseLostError
 from gitref_lock.landing.change import Change, Prepared
 from gitref_lock.ports import ObjectsGoneError, RemoteError, StoredCommit
 from gitref_lock.runtime.acquire import Acquirer, AcquireRequest
@@ -26,7 +26,7 @@ from gitref_lock.runtime.errand import OPEN, BeforeSwap, Errand, How, Landed, Pu
 from gitref_lock.runtime.failures import read_failure, swap_failure
 from gitref_lock.runtime.landing_plan import extras, fenced_plan, unfenced_plan
 from gitref_lock.runtime.landing_queue import LandingQueue
-from gitref_lock.runtime.lease import Lease
+from gitref_lock.runtime.lease import Lease, describe
 from gitref_lock.runtime.remote import Picture, Remote
 from gitref_lock.runtime.retry import NotYet, poll
 from gitref_lock.runtime.swapper import Plan, Swapper, carry_or_stop, plan_for_locks
@@ -120,6 +120,8 @@ class Pusher:
         prepared = errand.prepare(picture)
         if prepared.is_landed_already and not request.tags:
             return errand.landed(How.ALREADY, prepared)
+        if request.keep and found.stance is not Stance.MINE:
+            raise LeaseLostError(f"the lease to be kept is lost: {found.name} is {describe(found.state)}")
         if request.ignores_lock:
             plan = unfenced_plan(errand.remote, errand.change, request.target, prepared)
             return errand.send(plan, prepared, How.DEGRADED)

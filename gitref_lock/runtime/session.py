@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import field
+from hashlib import sha256
 from pathlib import Path
 
 from gitref_lock.core.lean import dataclass
@@ -71,6 +72,11 @@ class Session:
     def key(self) -> str:
         """The remote's address without credentials, and where its locks live."""
         return f"{self.spec.push_url} {self.remote.namespace.locks}"
+
+    @property
+    def place(self) -> str:
+        """A short name for ``key`` that tells nothing of the address: for the environment of a wrapped command."""
+        return sha256(self.key.encode()).hexdigest()[:16]
 
     def remember(self, names: tuple[LockName, ...] | None = None) -> None:
         """Keep the observations of these locks (None: of all seen), so that the next command goes on from here."""
