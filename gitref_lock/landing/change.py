@@ -28,6 +28,7 @@ from gitref_lock.landing.sending import objects_beyond, objects_for
 from gitref_lock.ports import FetchRequest, FetchResult, RefStore, RemoteError, StoredCommit
 
 Store = DiskObjectStore | MemoryObjectStore
+_DEEPER = 256
 
 
 class NothingSurvivesError(LandingError):
@@ -176,17 +177,17 @@ class Change:
 
         Raises RemoteError when it cannot be fetched, LandingError when the history does not tell.
         """
-        stops = {*self.shallow, *([base] if base is not None else [])}
-        found = is_reachable(self.store, commit, tip, stops)
-        if found is None:
-            sink = StoreSink(self.store)
-            haves = tuple(oid for oid in (base, *self.haves) if oid is not None and sink.has(oid))
-            request = FetchRequest(
-                wants=(tip,), haves=haves, filter_spec=self.promisor_filter, shallow=tuple(sorted(self.shallow))
-            )
-            self._note(remote.fetch(request, sink, timeout_s=timeout_s))
-            stops = {*self.shallow, *([base] if base is not None else [])}
-            found = is_reachable(self.store, commit, tip, stops)
+        stops = {base} if base is not None else set()
+        found = is_reachable(self.store, commit, tip, self.shallow, stops)
+        # Where an earlier fetch has cut the history above what is looked for, it is made longer.
+        for depth in (None, *((_DEEPER,) if self.shallow else ())):
+            if found is None:
+                haves = tuple(oid for oid in (base, *self.haves) if oid is not None and self.holds(oid))
+                request = FetchRequest(
+                    (tip,), haves, depth=depth, filter_spec=self.promisor_filter, shallow=tuple(sorted(self.shallow))
+                )
+                self._note(remote.fetch(request, StoreSink(self.store), timeout_s=timeout_s))
+                found = is_reachable(self.store, commit, tip, self.shallow, stops)
         if found is None:
             raise LandingError("unproved", f"the history of {tip[:12]} does not tell whether it holds {commit[:12]}")
         return found

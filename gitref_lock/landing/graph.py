@@ -162,10 +162,17 @@ def _parents_first(commits: dict[Oid, Commit]) -> list[Oid]:
     return order
 
 
-def is_reachable(store: BaseObjectStore, wanted: Oid, tip: Oid, stop_at: Collection[Oid] = frozenset()) -> bool | None:
+def is_reachable(
+    store: BaseObjectStore,
+    wanted: Oid,
+    tip: Oid,
+    shallow: Collection[Oid] = frozenset(),
+    stop_at: Collection[Oid] = frozenset(),
+) -> bool | None:
     """Tell whether ``wanted`` is ``tip`` or one of its ancestors; None when a missing commit hides the answer.
 
-    Commits in ``stop_at`` (older than ``wanted`` by construction, or shallow) are not walked past.
+    Commits in ``stop_at``, older than ``wanted`` by construction, are not walked past; what is below those in
+    ``shallow`` is missing on purpose.
     """
     pending, seen, is_hidden = [tip], {tip}, False
     while pending:
@@ -175,7 +182,7 @@ def is_reachable(store: BaseObjectStore, wanted: Oid, tip: Oid, stop_at: Collect
         if oid in stop_at:
             continue
         commit = commit_of(store, oid)
-        if commit is None:
+        if commit is None or (oid in shallow and parents_of(commit)):
             is_hidden = True
             continue
         for parent in parents_of(commit):

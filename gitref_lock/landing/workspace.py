@@ -114,8 +114,11 @@ def find_our_commits(checkout: Checkout, head: Oid | None) -> OurCommits:
 
 
 def known_remote_commits(checkout: Checkout) -> tuple[Oid, ...]:
-    """Return the commits of the remote that this clone knows: tracking refs, and the one that the CI checked out."""
-    found = dict.fromkeys(checkout.all_tracking_tips().values())
+    """Return the commits of the remote that this clone knows: tracking refs, and the one that the CI checked out.
+
+    What the branch was rewound from counts too: it was taken off on purpose.
+    """
+    found = dict.fromkeys((*checkout.all_tracking_tips().values(), *_rewound_from(checkout)))
     for variable in _CI_COMMITS:
         try:
             named = oid(checkout.environ.get(variable, ""))
@@ -124,6 +127,20 @@ def known_remote_commits(checkout: Checkout) -> tuple[Oid, ...]:
         if commit_of(checkout.store, named) is not None:
             found[named] = None
     return tuple(found)
+
+
+def _rewound_from(checkout: Checkout) -> tuple[Oid, ...]:
+    """Return the tips from which fetches saw the checked-out branch rewound, as the tracking ref's reflog tells."""
+    branch = checkout.head_branch()
+    ref = checkout.tracking_ref(*(checkout.upstream(branch) or ("origin", branch))) if branch is not None else None
+    if ref is None:
+        return ()
+    try:
+        lines = (checkout.common_dir / "logs" / ref).read_bytes().splitlines()
+    except OSError:
+        return ()
+    forced = [line.split(b" ", 1)[0].decode("ascii", "replace") for line in lines if line.endswith(b": forced-update")]
+    return tuple(Oid(old) for old in forced if commit_of(checkout.store, Oid(old)) is not None)
 
 
 def change_of(

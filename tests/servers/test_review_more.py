@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 
 from gitref_lock.errors import ConfigurationError, GitrefLockError, NotAcquiredError, OutcomeUnknownError, UsageError
-from gitref_lock.landing.workspace import Selection
+from gitref_lock.landing.change import Change
+from gitref_lock.landing.checkout import Checkout
+from gitref_lock.landing.graph import OurCommits
+from gitref_lock.landing.merge.policy import Policy
+from gitref_lock.landing.replay import Committer, Replayer
+from gitref_lock.landing.workspace import Selection, disk_store
 from gitref_lock.pushing import PushReport
 from gitref_lock.system import real_system
 from gitref_lock.testing.faults import DropAfter, DropBefore, FaultPlan, Status
 from gitref_lock.testing.gitserver import GitHttpServer
 from gitref_lock.testing.gitserver_http import RequestKind
-from tests.support.gitcli import Repo, make_bare
+from tests.support.gitcli import Repo, git_env, make_bare
 from tests.support.runners import (
     acquire_at,
     add_key,
@@ -101,6 +106,44 @@ def test_commits_that_were_taken_off_the_branch_stay_off(
     push_from(racer, repo_url, "mine")
     assert subjects_at(bare_repo) == ["mine", "first"]
     assert "secret.txt" not in files_at(bare_repo)
+
+
+def test_commits_that_a_fetch_saw_taken_off_stay_off(
+    bare_repo: Repo, repo_url: str, racer: Repo, tmp_path: Path
+) -> None:
+    """Also after a fetch of the rewound branch what was taken off is known to have been the remote's."""
+    base = tip_at(bare_repo)
+    other = in_folder(tmp_path, "other", repo_url)
+    (other.path / "secret.txt").write_text("secret\n")
+    push_from(other, repo_url, "secret")
+    racer.git("pull", "-q", "origin", "main")
+    bare_repo.set_ref("refs/heads/main", base)
+    racer.git("fetch", "-q", "origin")
+    add_key(racer, "mine")
+    push_from(racer, repo_url, "mine")
+    assert subjects_at(bare_repo) == ["mine", "first"]
+    assert "secret.txt" not in files_at(bare_repo)
+
+
+def test_a_history_that_a_shallow_fetch_has_cut_is_no_proof_of_absence(
+    bare_repo: Repo, repo_url: str, racer: Repo, tmp_path: Path
+) -> None:
+    """A depth-1 clone that has fetched a later tip asks for more before it says that a commit is not below it."""
+    racer.git("clone", "-q", "--depth", "1", repo_url, str(tmp_path / "shallow"))
+    base = tip_at(bare_repo)
+    wanted = bare_repo.commit({"wanted.txt": b"x"}, parents=(base,), message="wanted")
+    tip = bare_repo.commit({"later.txt": b"x"}, parents=(wanted,), message="later")
+    bare_repo.set_ref("refs/heads/main", tip)
+    remote = remote_at(repo_url)
+    with Checkout.open(tmp_path / "shallow", git_env()) as checkout:
+        store = disk_store(checkout)
+        replayer = Replayer(store, Policy(), Committer(b"", 0), store.add_object)
+        change = Change(store, OurCommits((), None, has_merge=False), replayer, (base,), checkout.shallow())
+        change.fetch(remote.store, [tip])
+        assert tip in change.shallow
+        assert change.contains(remote.store, wanted, tip, base)
+        stranger = bare_repo.commit({"stranger.txt": b"x"}, parents=(base,), message="stranger")
+        assert not change.contains(remote.store, stranger, tip, base)
 
 
 def test_a_merge_of_another_branch_of_the_remote_lands(bare_repo: Repo, repo_url: str, racer: Repo) -> None:
