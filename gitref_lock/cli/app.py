@@ -176,7 +176,7 @@ def _failed(run: Run, error: BaseException, words: Sequence[str]) -> int:
     if isinstance(error, ReaderGoneError):
         _stop_writing()
         return exits.BROKEN_PIPE
-    shown = translated(run, error)
+    shown = translated(run, error, [word for word in words[:1] if word in COMMANDS])
     code = exits.exit_code(error if isinstance(error, Interrupted | KeyboardInterrupt) else shown)
     if isinstance(shown, NotAcquiredError) and run.conflict_exit_code is not None:
         code = run.conflict_exit_code
@@ -206,8 +206,8 @@ def _tell(run: Run, error: BaseException, shown: GitrefLockError, code: int, wor
         run.out.detail("".join(traceback.format_exception(error)).rstrip())
 
 
-def translated(run: Run, error: BaseException) -> GitrefLockError:
-    """Return the error to show for whatever ended the command."""
+def translated(run: Run, error: BaseException, command: Sequence[str] = ()) -> GitrefLockError:
+    """Return the error to show for whatever ended the command; ``command`` is its name, as one word or none."""
     from gitref_lock.core.names import InvalidNameError
     from gitref_lock.core.timing import TimingError
 
@@ -229,7 +229,7 @@ def translated(run: Run, error: BaseException) -> GitrefLockError:
     typer = sys.modules.get("typer")
     if typer is not None and isinstance(error, typer.TyperException):
         text = error.format_message() or str(error)
-        return UsageError(text, hint=f"{PROGRAM} --help")
+        return UsageError(text, hint=" ".join((PROGRAM, *command, "--help")))
     if isinstance(error, InvalidNameError | TimingError):
         return UsageError(str(error))
     if isinstance(error, Interrupted):

@@ -35,13 +35,13 @@ Local = Annotated[
 
 def cleanup(
     run: Run,
-    names: options.Names = None,
+    names: options.SomeNames = None,
     dry_run: DryRun = False,
     prune: Prune = False,
     older_than: OlderThan = None,
     local: Local = False,
 ) -> None:
-    """Free expired locks and remove dead tickets; without names of the whole remote."""
+    """Free expired locks and remove dead tickets, of the named locks or of the whole remote."""
     from gitref_lock import config
     from gitref_lock.insight.status import all_locks
     from gitref_lock.runtime import operator

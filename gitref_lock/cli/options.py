@@ -13,6 +13,9 @@ from gitref_lock.cli.declare import Argument, Option
 Names = Annotated[
     list[str] | None, Argument(metavar="[NAME]...", help="The locks; default: the branch.", show_default=False)
 ]
+SomeNames = Annotated[
+    list[str] | None, Argument(metavar="[NAME]...", help="The locks; default: all.", show_default=False)
+]
 Name = Annotated[str | None, Argument(metavar="[NAME]", help="The lock; default: the branch.", show_default=False)]
 
 RemoteName = Annotated[

@@ -127,7 +127,8 @@ class GitHttpServer:
 
     def refusal(self, request: Request) -> Reply | None:
         """Return the 401 for a request without the right credentials."""
-        if self._expected_auth is None or request.headers.get("authorization") == self._expected_auth:
+        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+        if self._expected_auth is None or (scheme.lower() == "basic" and credentials.strip() == self._expected_auth):
             return None
         return Reply(401, (("WWW-Authenticate", 'Basic realm="git"'),))
 
@@ -169,8 +170,8 @@ class GitHttpServer:
 
 
 def _basic(user: str, password: str) -> str:
-    """Return the value of the Authorization header for basic credentials."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+    """Return what follows the scheme, whose case is free, in the Authorization header."""
+    return base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
 def main(arguments: list[str] | None = None) -> int:

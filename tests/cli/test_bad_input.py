@@ -59,6 +59,19 @@ def test_wrong_environment_and_file(cli: Cli) -> None:
     assert "unknown key" in cli("acquire", "--json", code=3).error["message"]
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("push", "-m"), "gitref-lock push --help"),
+        (("acquire", "--keep-alive-pid", "x"), "gitref-lock acquire --help"),
+        (("frob",), "gitref-lock --help"),
+    ],
+)
+def test_a_usage_error_names_the_help_of_its_command(cli: Cli, words: tuple[str, ...], hint: str) -> None:
+    """Who mistypes an option is sent to the options of that very command."""
+    assert f"hint: {hint}\n" in cli(*words, code=2).err
+
+
 def test_flag_before_environment_before_file(cli: Cli) -> None:
     """The order in which one setting wins over another."""
     (cli.cwd / ".gitref-lock.toml").write_text("ttl = '1m'\n[priorities]\n'night*' = 3\ndefault = 4\n", "utf-8")
