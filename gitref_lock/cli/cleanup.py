@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from gitref_lock.cli import options
+from gitref_lock.cli import exits, options
 from gitref_lock.cli.command import Run, checked
 from gitref_lock.cli.declare import Option
 from gitref_lock.errors import UsageError
@@ -74,6 +74,8 @@ def cleanup(
         run.out.say(
             f"{len(report.reaped)} locks freed, {len(report.swept)} tickets removed, {len(report.pruned)} locks pruned"
         )
+    if report.failures:
+        raise exits.Leave(exits.exit_code(report.failures[0]))
 
 
 def _clean_clone(run: Run, *, is_dry: bool) -> None:

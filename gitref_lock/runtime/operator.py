@@ -12,15 +12,15 @@ from gitref_lock.core.machine import LockState, Stance
 from gitref_lock.core.names import LockName, branch_ref
 from gitref_lock.core.queue import Entry
 from gitref_lock.core.record import ClockSource, Event, Holder, LockRecord, State
-from gitref_lock.core.refs import Applied, At, RefEdit, Role, Superseded
+from gitref_lock.core.refs import Applied, At, RefEdit, Role, Superseded, SwapOutcome
 from gitref_lock.core.ticket import VERDICT_KEPT_S, Kind
 from gitref_lock.core.timing import MAX_CLOCK_SKEW_S
-from gitref_lock.errors import HeldByAnotherError, NotHeldError
+from gitref_lock.errors import GitrefLockError, HeldByAnotherError, NotHeldError
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.failures import swap_failure
 from gitref_lock.runtime.lease import describe, inspect_hint
 from gitref_lock.runtime.remote import Picture, Remote
-from gitref_lock.runtime.swapper import Plan, Swapper, plan_for_locks
+from gitref_lock.runtime.swapper import Plan, Swapper, carry_or_stop, plan_for_locks
 from gitref_lock.runtime.writing import Found, killer, move, write
 
 PRUNE_IDLE_S = 30 * 86_400.0
@@ -99,12 +99,19 @@ class CleanupPlan:
 
 @dataclass(slots=True)
 class CleanupReport:
-    """What was done; ``left`` are things that moved on or failed, with the reason."""
+    """What was done; ``left`` are things that moved on or failed, with the reason, ``failures`` what failed of them."""
 
     reaped: list[LockName] = field(default_factory=list)
     swept: list[DeadTicket] = field(default_factory=list)
     pruned: list[LockName] = field(default_factory=list)
     left: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[GitrefLockError] = field(default_factory=list)
+
+    def leave(self, what: str, outcome: SwapOutcome) -> None:
+        """Note a part of the plan that was not done; that it moved on meanwhile is no failure."""
+        self.left.append((what, _why(outcome)))
+        if not isinstance(outcome, Superseded):
+            self.failures.append(swap_failure(outcome, f"cleaning up {what}", inspect_hint([])))
 
 
 def plan_cleanup(
@@ -184,11 +191,11 @@ def clean_up(remote: Remote, plan: CleanupPlan, holder: Holder, deadline: Deadli
             report.reaped.append(found.name)
     for dead in plan.tickets:
         ref = remote.namespace.ticket_ref(dead.lock, dead.entry.name)
-        outcome = Swapper(remote).carry(Plan((RefEdit(ref, At(dead.entry.tip), None, Role.TICKET),), ()), deadline)
+        outcome = carry_or_stop(remote, Plan((RefEdit(ref, At(dead.entry.tip), None, Role.TICKET),), ()), deadline)
         if isinstance(outcome, Applied):
             report.swept.append(dead)
         else:
-            report.left.append((ref, _why(outcome)))
+            report.leave(ref, outcome)
     for found in plan.prunes:
         if _prune(remote, found, holder, deadline, report):
             report.pruned.append(found.name)
@@ -201,9 +208,9 @@ def _prune(remote: Remote, found: Found, holder: Holder, deadline: Deadline, rep
     if fresh is None:
         return False
     ref = remote.namespace.lock_ref(found.name)
-    outcome = Swapper(remote).carry(Plan((RefEdit(ref, At(fresh.tip), None, Role.LOCK),), ()), deadline)
+    outcome = carry_or_stop(remote, Plan((RefEdit(ref, At(fresh.tip), None, Role.LOCK),), ()), deadline)
     if not isinstance(outcome, Applied):
-        report.left.append((found.name, _why(outcome)))
+        report.leave(found.name, outcome)
     return isinstance(outcome, Applied)
 
 
@@ -212,14 +219,14 @@ def _step(
 ) -> LockState | None:
     step = move(found, event, write(remote, holder))
     plan = plan_for_locks(remote, [step], kill=killer(remote, found, holder))
-    outcome = Swapper(remote).carry(plan, deadline)
+    outcome = carry_or_stop(remote, plan, deadline)
     if isinstance(outcome, Applied):
         return step.after.state
-    report.left.append((found.name, _why(outcome)))
+    report.leave(found.name, outcome)
     return None
 
 
-def _why(outcome: object) -> str:
+def _why(outcome: SwapOutcome) -> str:
     """Say why a part of the plan was not done."""
     if isinstance(outcome, Superseded):
         return "it moved on"

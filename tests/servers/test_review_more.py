@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from gitref_lock.errors import ConfigurationError, GitrefLockError, NotAcquiredError, OutcomeUnknownError, UsageError
+from gitref_lock.core.names import lock_name
+from gitref_lock.errors import (
+    ConfigurationError,
+    GitrefLockError,
+    NotAcquiredError,
+    OutcomeUnknownError,
+    PolicyError,
+    UsageError,
+)
 from gitref_lock.landing.change import Change
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.graph import OurCommits
@@ -15,6 +23,8 @@ from gitref_lock.landing.merge.policy import Policy
 from gitref_lock.landing.replay import Committer, Replayer
 from gitref_lock.landing.workspace import Selection, disk_store
 from gitref_lock.pushing import PushReport
+from gitref_lock.runtime.deadline import Deadline
+from gitref_lock.runtime.operator import clean_up, plan_cleanup
 from gitref_lock.system import real_system
 from gitref_lock.testing.faults import DropAfter, DropBefore, FaultPlan, Status
 from gitref_lock.testing.gitserver import GitHttpServer
@@ -23,6 +33,7 @@ from tests.support.gitcli import Repo, git_env, make_bare
 from tests.support.runners import (
     acquire_at,
     add_key,
+    holder,
     in_folder,
     push_from,
     release,
@@ -280,3 +291,22 @@ def test_an_unfenced_landing_keeps_what_the_policy_discards(
     report = push_from(racer, repo_url, "mine")
     assert report.landed is not None
     assert (report.landed.how, report.landed.rescued) == ("degraded", ())
+
+
+def test_a_cleanup_that_the_server_refuses_is_no_success(bare_repo: Repo, repo_url: str) -> None:
+    """What moved on meanwhile is fine; what was refused is a failure with its own code."""
+    acquire_at(remote_at(repo_url), ttl_s=5.0)
+    remote = remote_at(repo_url)
+    limit = Deadline.after(remote.system, 600.0)
+    remote.look([lock_name("main")], limit)
+    remote.system.sleeper.sleep(6.0)
+    plan = plan_cleanup(remote, [lock_name("main")], limit)
+    hook = bare_repo.path / "hooks/update"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    refused = clean_up(remote, plan, holder("operator"), limit)
+    assert [type(item) for item in refused.failures] == [PolicyError]
+    hook.unlink()
+    assert clean_up(remote, plan, holder("operator"), limit).reaped == [lock_name("main")]
+    again = clean_up(remote, plan, holder("operator"), limit)
+    assert ([what for what, _ in again.left], again.failures) == ([lock_name("main")], [])
