@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterable
 
+from dulwich.errors import ObjectFormatException
 from dulwich.object_store import BaseObjectStore
 from dulwich.objects import Commit, ObjectID
 
@@ -20,10 +21,10 @@ _SLOP = 64
 
 
 def commit_of(store: BaseObjectStore, oid: Oid) -> Commit | None:
-    """Return a commit of ``store``, None when it is missing or something else."""
+    """Return a commit of ``store``, None when it is missing, malformed or something else."""
     try:
         found = store[ObjectID(oid.encode("ascii"))]
-    except KeyError:
+    except (KeyError, ObjectFormatException):
         return None
     return found if isinstance(found, Commit) else None
 

@@ -12,21 +12,22 @@ from contextlib import suppress
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import ZERO_OID, Oid
 from gitref_lock.core.objects import GitObject
-from gitref_lock.core.queue import Entry, claim_delay_s, in_service_order, watch_window
+from gitref_lock.core.queue import in_service_order
 from gitref_lock.core.refs import Applied, At, RefEdit, Role
-from gitref_lock.core.ticket import Kind, Verdict, VerdictKind
+from gitref_lock.core.ticket import Verdict, VerdictKind
 from gitref_lock.errors import ConflictError, GitrefLockError, OutcomeUnknownError
 from gitref_lock.landing.change import Prepared
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.replay import CONFLICT_HINT
 from gitref_lock.ports import RemoteError
 from gitref_lock.runtime.combine import Combiner, swept
-from gitref_lock.runtime.dead_tickets import dead, is_dead, past_for_all, silent, verdict_edits
+from gitref_lock.runtime.dead_tickets import dead, silent, verdict_edits
 from gitref_lock.runtime.deadline import Deadline
-from gitref_lock.runtime.errand import OPEN, Errand, How, Landed
+from gitref_lock.runtime.errand import Errand, How, Landed
 from gitref_lock.runtime.failures import refuses_content
 from gitref_lock.runtime.land_ticket import LandTicket, draft_ticket, post
 from gitref_lock.runtime.landing_plan import fenced_plan
+from gitref_lock.runtime.landing_turn import turn_in_s
 from gitref_lock.runtime.lease import describe
 from gitref_lock.runtime.remote import Picture
 from gitref_lock.runtime.retry import NotYet, reading
@@ -35,8 +36,8 @@ from gitref_lock.runtime.waiting import removed_after_claim
 from gitref_lock.runtime.writing import Found
 
 WITHDRAW_BUDGET_S = 5.0
-MAX_STEPS = 30
-"""How many places ahead lengthen the wait for a turn: a crowd that died at once must not stop the one behind it."""
+_PAST_TURN_S = 0.05
+"""A look that is meant for my turn comes this much after it, by whatever clocks count."""
 
 _READINGS = 4
 _LAG_S = 6.0
@@ -93,34 +94,14 @@ class LandingQueue:
         assert entry is not None
         ticket.tip = entry.tip
         found = errand.found(picture)
-        if self._is_my_turn(picture, ticket, found):
+        turn_s = turn_in_s(errand, picture, ticket, found)
+        if turn_s is not None and turn_s <= 0:
             return self._land_queue(picture, ticket, found)
         ticket.rearm(Swapper(errand.remote), errand.deadline)
         report = errand.place.report(picture, errand.remote.instants().latest)
         errand.listener(report)
-        raise NotYet(errand.wait.capped(report.next_look_s) or 0.0)
-
-    def _is_my_turn(self, picture: Picture, ticket: LandTicket, found: Found) -> bool:
-        """Tell whether I may land the queue now: the head at once, each further place a little later."""
-        place, lock = self.errand.place, found.name
-        queue = in_service_order(picture.queues[lock])
-        head = queue[0].name if queue else None
-        window = watch_window(place.windows.get(lock), head, picture.read_s, is_open=found.stance in OPEN)
-        if window is None:
-            place.windows.pop(lock, None)
-            return False
-        place.windows[lock] = window
-        past_at = past_for_all(self.errand.remote)
-        ahead = [
-            entry
-            for entry in queue
-            if entry.order < (ticket.name.rank_ms, ticket.name.nonce) and not is_dead(entry.ticket, past_at)
-        ]
-        # My batch lands every combinable change ahead of mine; the others are owed a claim window of their own.
-        owed = sum(not _is_combinable(entry, ticket.ticket.branch) for entry in ahead)
-        timing, steps = self.errand.request.queue, min(len(ahead) - owed, MAX_STEPS)
-        delay_s = claim_delay_s(owed, Kind.ACQUIRE, timing) + claim_delay_s(steps, Kind.LAND, timing)
-        return picture.read_s - window.since_s >= delay_s
+        pace_s = report.next_look_s if turn_s is None else min(report.next_look_s, turn_s + _PAST_TURN_S)
+        raise NotYet(errand.wait.capped(pace_s) or 0.0)
 
     def _land_queue(self, picture: Picture, ticket: LandTicket, found: Found) -> Landed:
         """Land every change that waits, mine among them, in one swap."""
@@ -323,8 +304,3 @@ class LandingQueue:
                 hint=self.errand.check,
                 fields={"ticket": ticket.ref, "commit": ticket.prepared.head},
             ) from error
-
-
-def _is_combinable(entry: Entry, branch: str) -> bool:
-    ticket = entry.ticket
-    return ticket is not None and ticket.kind is Kind.LAND and ticket.is_combinable and ticket.branch == branch

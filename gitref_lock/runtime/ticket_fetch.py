@@ -12,10 +12,10 @@ from dataclasses import field
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.core.queue import Entry
-from gitref_lock.landing.change import Change, StoreSink
+from gitref_lock.landing.change import Change
 from gitref_lock.landing.graph import commit_of
+from gitref_lock.landing.weighing import WeighedSink
 from gitref_lock.ports import FetchRequest, RemoteError
-from gitref_lock.remotes.packs import PackError, weigh_pack
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.remote import Remote
 from gitref_lock.runtime.retry import reading
@@ -26,22 +26,7 @@ MAX_REQUESTS = 48
 PATIENCE_S = 5.0
 
 TOO_LARGE = "the change is too large to be landed by others"
-NOT_SERVED = "the server does not serve the change"
-
-
-@dataclass(slots=True)
-class WeighedSink(StoreSink):
-    """Stores only packs whose objects stay within what this machine is willing to hold; ``weight`` is their sum."""
-
-    weight: int = 0
-
-    def add_pack_bytes(self, pack: bytes, *, promisor: bool) -> None:
-        """Store a pack; raise RemoteError for one that inflates to too much, or is damaged."""
-        try:
-            self.weight += weigh_pack(pack, max_total_bytes=MAX_INFLATED_BYTES)
-        except PackError as error:
-            raise RemoteError("too-large", str(error)) from error
-        StoreSink.add_pack_bytes(self, pack, promisor=promisor)
+NOT_SERVED = "the change cannot be read"
 
 
 @dataclass(slots=True)
@@ -81,7 +66,7 @@ class TicketFetch:
 
     def _ask(self, entries: Sequence[Entry]) -> None:
         self._requests += 1
-        sink = WeighedSink(self.change.store)
+        sink = WeighedSink(self.change.store, MAX_INFLATED_BYTES)
         deepest = max((entry.ticket.changes for entry in entries if entry.ticket is not None), default=1)
         request = FetchRequest(
             wants=tuple(entry.tip for entry in entries),
