@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,20 @@ import pytest
 
 from gitref_lock.testing.gitserver import GitHttpServer
 from tests.support.gitcli import Repo, clone, make_bare
+
+
+def pytest_configure() -> None:
+    """Take signals as a foreground job does: one in the background (``make test &``, nohup) is born deaf to some.
+
+    Every process that a test starts would inherit the deafness, and tests that send SIGINT would wait for ever.
+    """
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGQUIT, signal.SIG_DFL),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

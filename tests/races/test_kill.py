@@ -81,7 +81,10 @@ def test_a_push_killed_at_any_request_is_finished_or_dropped_by_the_next_command
     when: str,
 ) -> None:
     """The next push from the killed clone ends the local move, and each change is in the branch exactly once."""
-    racers = named(make_racers(tmp_path, repo_url, ["killed", "other"]))
+    racers = named(make_racers(tmp_path, repo_url, ["killed", "other", "first"]))
+    if kind is RequestKind.FETCH:
+        [first] = race({"first": racers["first"]})
+        assert first.code == 0, "only a tip that the clone lacks has to be fetched"
     killer = Killer()
     git_server.set_faults(plan_at(when, kind, nth, killer))
     process = start_push(racers["killed"].path, "killed")
@@ -99,7 +102,8 @@ def test_a_push_killed_at_any_request_is_finished_or_dropped_by_the_next_command
     assert report.landed is not None
     assert subjects_at(bare_repo).count("killed") == (1 if is_landing and when != "before" else 0)
     assert subjects_at(bare_repo).count("again") == 1
-    assert keys_at(bare_repo) == {"killed": 1, "other": 1, "again": 1}
+    before = {"first": 1} if kind is RequestKind.FETCH else {}
+    assert keys_at(bare_repo) == {**before, "killed": 1, "other": 1, "again": 1}
     assert racers["killed"].git("status", "--porcelain") == ""
     bare_repo.git("fsck", "--strict", "--no-dangling")
 
