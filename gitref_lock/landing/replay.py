@@ -31,8 +31,6 @@ class Committer:
     zone_s: int = 0
 
 
-CONFLICT_HINT = "choose a strategy for these paths with --strategy GLOB=NAME, or merge by hand"
-
 Sign = Callable[[Commit], None]
 """Signs a commit in place, when its author demands signatures."""
 
@@ -62,7 +60,7 @@ class ReplayConflictError(LandingError):
         super().__init__(
             "conflict",
             f"commit {commit[:12]} conflicts with the remote branch in {names}{more}",
-            CONFLICT_HINT,
+            "choose a strategy for these paths with --strategy GLOB=NAME, or merge by hand",
         )
         self.commit = commit
         self.conflicts = tuple(conflicts)

@@ -15,10 +15,9 @@ from gitref_lock.core.objects import GitObject
 from gitref_lock.core.queue import in_service_order
 from gitref_lock.core.refs import Applied, At, RefEdit, Role
 from gitref_lock.core.ticket import Verdict, VerdictKind
-from gitref_lock.errors import ConflictError, GitrefLockError, OutcomeUnknownError
+from gitref_lock.errors import GitrefLockError, OutcomeUnknownError
 from gitref_lock.landing.change import Prepared
 from gitref_lock.landing.errors import LandingError
-from gitref_lock.landing.replay import CONFLICT_HINT
 from gitref_lock.ports import RemoteError
 from gitref_lock.runtime.combine import Combiner, swept
 from gitref_lock.runtime.dead_tickets import dead, silent, verdict_edits
@@ -213,11 +212,10 @@ class LandingQueue:
         return self._end(verdict, ticket, How.COMBINED, ticket.prepared.tip)
 
     def _end(self, verdict: Verdict, ticket: LandTicket, how: How, base: Oid | None) -> Landed:
-        """Return the landing that a proved verdict names; raise for a conflict or a change that was set aside."""
+        """Return the landing that a proved verdict names; nobody else lands a change in conflict or set aside."""
         self.ticket = None
-        if verdict.kind is VerdictKind.CONFLICT:
-            raise ConflictError(verdict.why, hint=CONFLICT_HINT, fields={"conflicts": list(verdict.conflicts)})
         if verdict.kind is not VerdictKind.LANDED:
+            # A conflict is not believed but met again: my next look replays the change and says what is wrong.
             self.is_self_only = True
             raise NotYet(0.0)
         head = verdict.commits[-1] if verdict.commits else (self.held_at or base or ticket.prepared.head)

@@ -39,11 +39,13 @@ def test_racing_processes_all_land_on_a_local_path(tmp_path: Path) -> None:
     assert_all_landed_once(bare, ended)
 
 
+@pytest.mark.parametrize(
+    "count", [8, 16, pytest.param(32, marks=pytest.mark.slow), pytest.param(64, marks=pytest.mark.slow)]
+)
 def test_a_burst_costs_two_pushes_a_change_and_the_next_one_little_more_than_one(
-    git_server: GitHttpServer, bare_repo: Repo, repo_url: str, tmp_path: Path
+    git_server: GitHttpServer, bare_repo: Repo, repo_url: str, tmp_path: Path, count: int
 ) -> None:
     """A cold burst of N takes at most 2 N + 3 receive-pack requests, the burst that the ring foresees 1.25 N + 3."""
-    count = 16
     git_server.latency_s = 0.05
     for burst, limit in (("cold", 2 * count + 3), ("warm", 1.25 * count + 3)):
         racers = make_racers(tmp_path, repo_url, names(count, burst))
