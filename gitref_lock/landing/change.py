@@ -173,12 +173,14 @@ class Change:
     def contains(
         self, remote: RefStore, commit: Oid, tip: Oid, base: Oid | None, *, timeout_s: float | None = None
     ) -> bool:
-        """Tell whether ``commit`` is reachable from ``tip``, fetching what lies between ``base`` and the tip.
+        """Tell whether ``commit`` is reachable from ``tip`` (and here then), fetching what lies between ``base`` and tip.
 
         Raises RemoteError when it cannot be fetched, LandingError when the history does not tell.
         """
         stops = {base} if base is not None else set()
         found = is_reachable(self.store, commit, tip, self.shallow, stops)
+        if found and not self.holds(commit):
+            found = None  # the tip itself, known by its name alone
         # Where an earlier fetch has cut the history above what is looked for, it is made longer.
         for depth in (None, *((_DEEPER,) if self.shallow else ())):
             if found is None:

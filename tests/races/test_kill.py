@@ -108,10 +108,14 @@ def test_a_push_killed_at_any_request_is_finished_or_dropped_by_the_next_command
     bare_repo.git("fsck", "--strict", "--no-dangling")
 
 
+@pytest.mark.parametrize("newest", ["waiter", "other"])
 def test_the_change_of_a_killed_waiter_is_landed_by_others_and_its_clone_finishes(
-    git_server: GitHttpServer, bare_repo: Repo, repo_url: str, tmp_path: Path
+    git_server: GitHttpServer, bare_repo: Repo, repo_url: str, tmp_path: Path, newest: str
 ) -> None:
-    """A posted change counts as submitted: another runner lands it, and the killed clone's next command sees that."""
+    """A posted change counts as submitted: another runner lands it, and the killed clone's next command sees that.
+
+    Where it became the tip itself, that clone knows it by name before it has the commit.
+    """
     lease = acquire_at(remote_at(repo_url))
     racers = named(make_racers(tmp_path, repo_url, ["waiter", "other"]))
     killer = Killer()
@@ -122,13 +126,15 @@ def test_the_change_of_a_killed_waiter_is_landed_by_others_and_its_clone_finishe
     process.communicate()
     git_server.set_faults(FaultPlan())
     release(lease)
-    [other] = race({"other": racers["other"]})
+    [other] = race({"other": racers["other"]}, "--priority", "1000" if newest == "waiter" else "-1000")
     assert (other.code, other.said["landed"]) == (0, "queued")
     assert sorted(subjects_at(bare_repo))[-2:] == ["other", "waiter"]
-    add_key(racers["waiter"], "again")
+    assert subjects_at(bare_repo)[0] == newest
+    (racers["waiter"].path / "again.txt").write_text("again\n")
     report = push_from(racers["waiter"], repo_url, "again")
     assert "finished" in report.recovered
-    assert keys_at(bare_repo) == {"waiter": 1, "other": 1, "again": 1}
+    assert keys_at(bare_repo) == {"waiter": 1, "other": 1}
+    assert subjects_at(bare_repo).count("again") == 1
     assert subjects_at(bare_repo).count("waiter") == 1
 
 
