@@ -318,6 +318,22 @@ def test_a_json_file_without_end_is_set_aside_or_kept_as_it_is() -> None:
     assert hub.verdict(ref).kind in {SET_ASIDE, VerdictKind.LANDED, VerdictKind.CONFLICT}
 
 
+@pytest.mark.timeout(60)
+def test_a_file_of_many_keys_takes_time_in_proportion() -> None:
+    """Sixty thousand keys that two strangers set apart are merged in seconds; minutes would outlive the tip."""
+    hub = Hub.open()
+    rules = {"rules": [["keys.json", "json"]]}
+    posted = []
+    for name, step in (("one", 1), ("two", 2)):
+        runner = hub.runner(name)
+        data = json.dumps({f"{name}{index}" if index % 2 else str(index): step for index in range(60_000)})
+        posted.append(runner.post(runner.change({"keys.json": data.encode()}), policy=rules))
+    combiner = hub.runner("combiner")
+    combiner.push(combiner.line())
+    assert {hub.verdict(ticket.ref).kind for ticket in posted} == {VerdictKind.LANDED}
+    assert len(json.loads(hub.file("keys.json"))) == 90_000
+
+
 def test_a_large_change_is_left_to_its_author(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred megabytes that compress to nothing are weighed before they are unpacked, and set aside."""
     hub, stranger, _ = scene()

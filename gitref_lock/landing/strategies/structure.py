@@ -270,22 +270,26 @@ def _order(ours: list[Hashable], theirs: list[Hashable], merged: dict[Hashable, 
     When both sides keep their keys sorted, so does the result.
     """
     result = [key for key in theirs if key in merged]
-    new = [key for key in ours if key in merged and key not in theirs]
+    known = set(theirs)
+    new = [key for key in ours if key in merged and key not in known]
     if not new:
         return result
     if len(theirs) > 1 and _is_sorted(theirs) and _is_sorted(ours):
         return sorted([*result, *new], key=str)
     present = set(result)
     last_shared = max((index for index, key in enumerate(ours) if key in present), default=-1)
-    for index, key in enumerate(ours):
-        if key not in merged or key in present:
-            continue
-        if index > last_shared:
-            result.append(key)
-            continue
-        before = next((other for other in reversed(ours[:index]) if other in result), None)
-        result.insert(0 if before is None else result.index(before) + 1, key)
-    return result
+    followers: dict[Hashable, list[Hashable]] = {}
+    at_front: list[Hashable] = []
+    stretch = at_front
+    for key in ours[: last_shared + 1]:
+        if key in present:
+            stretch = followers.setdefault(key, [])
+        elif key in merged:
+            stretch.append(key)
+    placed = [*at_front]
+    for key in result:
+        placed += [key, *followers.get(key, ())]
+    return [*placed, *(key for key in ours[last_shared + 1 :] if key in merged)]
 
 
 def _is_sorted(keys: list[Hashable]) -> bool:
