@@ -32,13 +32,14 @@ class Lock:
     name or several, taken together or not at all. ``ttl`` is the length of the lease (5 s to 24 h): it is not renewed
     by itself, so choose one that the work fits into, or call ``lease.renew``. ``wait`` None waits for the larger of
     30 minutes and the present lease's ttl plus 5 minutes; 0 does not wait.
+    ``priority`` is the command line's default, so that programs and commands queue alike.
     """
 
     remote: str | None
     name: str | Sequence[str]
     ttl: float = 1800.0
     wait: float | None = None
-    priority: int = 0
+    priority: int = 20
     reason: str = ""
     holder: str = ""
     directory: Path = field(default_factory=Path)

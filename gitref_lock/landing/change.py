@@ -173,7 +173,7 @@ class Change:
     def contains(
         self, remote: RefStore, commit: Oid, tip: Oid, base: Oid | None, *, timeout_s: float | None = None
     ) -> bool:
-        """Tell whether ``commit`` is reachable from ``tip`` (and here then), fetching what lies between ``base`` and tip.
+        """Tell whether ``commit`` is reachable from ``tip`` (then it is here), fetching what is above ``base``.
 
         Raises RemoteError when it cannot be fetched, LandingError when the history does not tell.
         """

@@ -10,6 +10,7 @@ import pytest
 
 import gitref_lock
 from gitref_lock import Lease, LeaseLostError, Lock, NotAcquiredError
+from gitref_lock.config import DEFAULT_PRIORITY
 from gitref_lock.core.names import LockName
 from gitref_lock.runtime.deadline import Deadline
 from tests.support.gitcli import Repo, git_env
@@ -30,6 +31,11 @@ def test_holding(bare_repo: Repo, tmp_path: Path) -> None:
         with pytest.raises(NotAcquiredError), lock(bare_repo, tmp_path, wait=0).hold():
             pass
     assert "free, released by me" in bare_repo.git("log", "-1", "--format=%s", "refs/locks/main")
+
+
+def test_a_program_queues_like_a_command(bare_repo: Repo, tmp_path: Path) -> None:
+    """Without a word about it both have the same priority; a lower one would put every program behind by minutes."""
+    assert lock(bare_repo, tmp_path).priority == DEFAULT_PRIORITY
 
 
 def test_the_lock_is_freed_when_the_body_fails(bare_repo: Repo, tmp_path: Path) -> None:
