@@ -34,6 +34,8 @@ from gitref_lock.runtime.swapper import Plan, Swapper
 from gitref_lock.runtime.waiting import removed_after_claim
 from gitref_lock.runtime.writing import Found
 
+_CROWD_GATHERS = 3
+"""How much longer the head gathers when many came at once: each batch more is a push more."""
 WITHDRAW_BUDGET_S = 5.0
 _PAST_TURN_S = 0.05
 """A look that is meant for my turn comes this much after it, by whatever clocks count."""
@@ -54,6 +56,7 @@ class LandingQueue:
     is_self_only: bool = False
     lands_alone: bool = False
     held_at: Oid | None = None
+    meets_crowd: bool = False
 
     def post(self, picture: Picture, prepared: Prepared) -> Landed:
         """Post the change for whoever is at the head, and ask for another look."""
@@ -77,7 +80,8 @@ class LandingQueue:
             errand.place.name = posting.ticket.name
         if posting.interrupted is not None:
             raise posting.interrupted
-        raise NotYet(request.queue.gather_s if posting.ticket is not None else 0.0)
+        gather_s = request.queue.gather_s * (_CROWD_GATHERS if self.meets_crowd else 1)
+        raise NotYet(gather_s if posting.ticket is not None else 0.0)
 
     def attend(self, picture: Picture, ticket: LandTicket) -> Landed:
         """Look after my ticket: take its verdict, land the queue when it is my turn, else keep waiting."""

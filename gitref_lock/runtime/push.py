@@ -183,6 +183,7 @@ class Pusher:
         # A free lock that was created late or by somebody else is as good as ours; that somebody was faster foretells
         # that a try for the fast path would lose too.
         self._tried = self._tried or isinstance(outcome, Superseded)
+        self.queue.meets_crowd = self.queue.meets_crowd or isinstance(outcome, Superseded)
         if isinstance(outcome, Applied | Superseded):
             raise NotYet(0.0)
         if isinstance(outcome, Unknown) and not outcome.nothing_sent:
