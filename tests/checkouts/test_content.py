@@ -16,6 +16,7 @@ import pytest
 from gitref_lock.landing.errors import LandingError
 from tests.support.ci import advance, assert_sound, content, land, picture, strategies, write
 from tests.support.gitcli import Repo, clone, git_env, git_result
+from tests.support.needs import needed
 from tests.support.runners import subjects_at, tip_at
 
 
@@ -254,13 +255,10 @@ def lfs() -> Iterator[LfsServer]:
     server.close()
 
 
-HAS_LFS = shutil.which("git-lfs") is not None
-
-
 @pytest.mark.servers
 def test_lfs_content_is_uploaded_and_a_pointer_lands(bare: Repo, url: str, tmp_path: Path, lfs: LfsServer) -> None:
     """With git-lfs set up the clean filter makes the pointer, and the pre-push hook uploads before anything lands."""
-    assert HAS_LFS, "this test needs the Debian package git-lfs"
+    needed("git-lfs", "git-lfs")
     advance(bare, {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n"}, "attributes")
     folder = clone(url, tmp_path / "c")
     env = {**git_env(), "HOME": str(tmp_path)}

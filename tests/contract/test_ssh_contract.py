@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import shlex
-import shutil
 import socket
 import subprocess
 import threading
@@ -22,6 +21,7 @@ from gitref_lock.system import real_system
 from gitref_lock.testing.contract import RefStoreContract
 from gitref_lock.testing.contract_kit import ContractHost
 from tests.support.gitcli import Repo, git_env, make_bare
+from tests.support.needs import needed
 
 STAND_IN = """#!/bin/sh
 # Like ssh: options, host, command. Runs the command here. -G prints a configuration, as OpenSSH does.
@@ -96,7 +96,7 @@ class TestSshdContract(RefStoreContract):
         }
         config = folder / "config"
         config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()), encoding="ascii")
-        program = shutil.which("sshd") or "/usr/sbin/sshd"
+        program = needed("sshd", "openssh-server")
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)  # sshd of root insists on its folder
         daemon = subprocess.Popen([program, "-D", "-e", "-f", config], env=git_env(), stderr=subprocess.PIPE, text=True)

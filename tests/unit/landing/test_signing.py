@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from gitref_lock.landing.signing import sign_commit, wants_signature
 from gitref_lock.landing.stage import stage
 from tests.support.clones import NOW_S, open_checkout, write
 from tests.support.gitcli import git, git_result
+from tests.support.needs import needed
 
 
 @pytest.fixture
@@ -119,8 +119,7 @@ def test_openpgp(path: Path) -> None:
     home = path.parent / "gnupg"
     home.mkdir(mode=0o700)
     env = {"GNUPGHOME": str(home)}
-    gpg = shutil.which("gpg")
-    assert gpg is not None
+    gpg = needed("gpg", "gnupg")
     name = "Test Committer <committer@example.invalid>"
     command = [gpg, "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", name]
     subprocess.run(command, env=env | {"PATH": "/usr/bin:/bin"}, check=True, capture_output=True)
