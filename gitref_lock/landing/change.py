@@ -9,12 +9,8 @@ from __future__ import annotations
 import stat
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from io import BytesIO
-from pathlib import Path
 
-from dulwich.object_store import DiskObjectStore, MemoryObjectStore
 from dulwich.objects import Blob, Commit, ObjectID, Tree
-from dulwich.pack import Pack
 
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
@@ -22,40 +18,16 @@ from gitref_lock.core.objects import GitObject
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, is_reachable, left_beyond, parents_of
 from gitref_lock.landing.merge.results import Resolution
-from gitref_lock.landing.object_store import SturdyObjectStore
+from gitref_lock.landing.object_store import Store, StoreSink
 from gitref_lock.landing.replay import ReplayConflictError, Replayed, Replayer
 from gitref_lock.landing.sending import objects_beyond, objects_for
 from gitref_lock.ports import FetchRequest, FetchResult, RefStore, RemoteError, StoredCommit
 
-Store = DiskObjectStore | MemoryObjectStore
 _DEEPER = 256
 
 
 class NothingSurvivesError(LandingError):
     """The policy discarded the whole change: landing nothing must not look like success."""
-
-
-@dataclass(slots=True)
-class StoreSink:
-    """Fetched packs into an object store on disk or in memory."""
-
-    store: Store
-
-    def add_pack_bytes(self, pack: bytes, *, promisor: bool) -> None:
-        """Store the pack's objects; a promisor pack is marked as git does (partial clones)."""
-        if pack[8:12] == bytes(4):
-            return
-        if isinstance(self.store, SturdyObjectStore):
-            added: Pack | None = self.store.add_pack_bytes(pack)
-        else:
-            added = self.store.add_thin_pack(BytesIO(pack).read, None)
-        if promisor and added is not None:
-            # git gc and fsck forgive what such a pack refers to but does not hold (gitremote-helpers, partial clone).
-            Path(f"{added._basename}.promisor").touch()  # noqa: SLF001 - the pack's path is public nowhere
-
-    def has(self, oid: Oid) -> bool:
-        """Tell whether the object is present."""
-        return ObjectID(oid.encode("ascii")) in self.store
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +101,7 @@ class Change:
         """Return the change as it lands on ``tip``, which must be fetched; raise LandingError for conflicts."""
         if not self.ours.commits:
             return Prepared(tip, tip, (), ())
-        if not self._is_to_be_squashed and (tip == self.ours.base or self._is_fast_forward(tip)):
+        if not self._is_to_be_squashed and (self._is_on(tip) or self._is_fast_forward(tip)):
             objects = objects_beyond(self.store, self.ours, tip, self.shallow, is_partial=bool(self.promisor_filter))
             return Prepared(tip, self.head, self.ours.commits, objects)
         replayed = self._replay(tip)
@@ -242,6 +214,15 @@ class Change:
     def _parents(self, oid: Oid) -> tuple[Oid, ...]:
         commit = commit_of(self.store, oid)
         return parents_of(commit) if commit is not None else ()
+
+    def _is_on(self, tip: Oid) -> bool:
+        """Tell whether ours stand on ``tip`` without a gap: an edit may stand on older content than its branch does."""
+        if tip != self.ours.base:
+            return False
+        behind = (tip, *self.ours.commits)
+        return self.ours.has_merge or all(
+            self._parents(oid)[:1] == (older,) for older, oid in zip(behind, self.ours.commits, strict=False)
+        )
 
     def _replay(self, tip: Oid) -> Replayed:
         if self.squash_message is None or len(self.ours.commits) == 0:

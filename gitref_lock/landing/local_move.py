@@ -19,6 +19,7 @@ from dulwich.file import FileLocked
 
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
+from gitref_lock.landing import edited
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.compare import Task
 from gitref_lock.landing.errors import LandingError
@@ -95,6 +96,7 @@ def apply_move(
     except (OSError, IndexHeldError, UnreadableIndexError, RefHeldError, FileLocked, LandingError) as error:
         return MoveReport(local_updated=False, reason=_reason(error))
     if report.local_updated or report.is_final:
+        edited.remember(checkout, journal.move, {item.path for item in report.left})
         discard_journal(checkout)
     return report
 

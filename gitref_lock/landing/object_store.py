@@ -16,9 +16,12 @@ from io import BytesIO
 from pathlib import Path
 
 from dulwich.file import FileLocked, adjust_shared_perm
-from dulwich.object_store import DiskObjectStore
+from dulwich.object_store import DiskObjectStore, MemoryObjectStore
 from dulwich.objects import ObjectID, ShaFile
 from dulwich.pack import Pack
+
+from gitref_lock.core.lean import dataclass
+from gitref_lock.core.names import Oid
 
 _READ_ONLY = 0o444
 
@@ -78,3 +81,29 @@ class SturdyObjectStore(DiskObjectStore):
             yield
         finally:
             os.close(descriptor)
+
+
+Store = DiskObjectStore | MemoryObjectStore
+
+
+@dataclass(slots=True)
+class StoreSink:
+    """Fetched packs into an object store on disk or in memory."""
+
+    store: Store
+
+    def add_pack_bytes(self, pack: bytes, *, promisor: bool) -> None:
+        """Store the pack's objects; a promisor pack is marked as git does (partial clones)."""
+        if pack[8:12] == bytes(4):
+            return
+        if isinstance(self.store, SturdyObjectStore):
+            added: Pack | None = self.store.add_pack_bytes(pack)
+        else:
+            added = self.store.add_thin_pack(BytesIO(pack).read, None)
+        if promisor and added is not None:
+            # git gc and fsck forgive what such a pack refers to but does not hold (gitremote-helpers, partial clone).
+            Path(f"{added._basename}.promisor").touch()  # noqa: SLF001 - the pack's path is public nowhere
+
+    def has(self, oid: Oid) -> bool:
+        """Tell whether the object is present."""
+        return ObjectID(oid.encode("ascii")) in self.store

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dulwich.errors import ApplyDeltaError, ChecksumMismatch, FileFormatException
 
 from gitref_lock.core.lean import dataclass
-from gitref_lock.landing.change import StoreSink
+from gitref_lock.landing.object_store import StoreSink
 from gitref_lock.ports import RemoteError
 from gitref_lock.remotes.packs import PackError, PackTooLargeError, weigh_pack
 

@@ -14,6 +14,7 @@ from dulwich.objects import ObjectID, ShaFile
 
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import InvalidNameError, Oid, oid
+from gitref_lock.landing import edited
 from gitref_lock.landing.attributes import Attributes
 from gitref_lock.landing.change import Change
 from gitref_lock.landing.checkout import Checkout
@@ -85,11 +86,20 @@ def take_snapshot(checkout: Checkout, selection: Selection, wish: CommitWish, no
             staged = hooks.pre_commit(staged)
         wanted = draft(checkout, wish, now_s)
         message = hooks.message(wanted.message, is_verified=selection.runs_hooks)
-        built = build_commit(
-            checkout, staged.tree, [head] if head is not None else [], replace(wanted, message=message)
-        )
+        base = edited.stand_in(checkout, head, staged.changes) if head is not None else None
+        parents = [parent for parent in (base or head,) if parent is not None]
+        built = build_commit(checkout, staged.tree, parents, replace(wanted, message=message))
         commit = Oid(built.id.decode("ascii"))
-    return Snapshot(head, staged, commit, find_our_commits(checkout, commit or head), tuple(hooks.said))
+        return Snapshot(head, staged, commit, _without(find_our_commits(checkout, commit), base), tuple(hooks.said))
+    return Snapshot(head, staged, commit, find_our_commits(checkout, head), tuple(hooks.said))
+
+
+def _without(ours: OurCommits, stand_in: Oid | None) -> OurCommits:
+    """Return ``ours`` without the commit that only says what an edit stands on."""
+    if stand_in is None or stand_in not in ours.commits:
+        return ours
+    commits = tuple(oid for oid in ours.commits if oid != stand_in)
+    return replace(ours, commits=commits, base=stand_in if ours.commits[0] == stand_in else ours.base)
 
 
 def _has_unmerged(checkout: Checkout) -> bool:

@@ -102,7 +102,7 @@ class ClonePush:
         return bytes(newest.message).decode("utf-8", "surrogateescape")
 
     def _fetch_missing(self, oids: Sequence[Oid]) -> None:
-        from gitref_lock.landing.change import StoreSink
+        from gitref_lock.landing.object_store import StoreSink
 
         request, system = FetchRequest(wants=tuple(oids)), self._remote.system
         sink = StoreSink(self.change.store)

@@ -8,7 +8,7 @@ from typing import TypeVar
 from gitref_lock.core.names import Oid
 from gitref_lock.core.objects import GitObject
 from gitref_lock.core.refs import RefEdit, SwapOutcome
-from gitref_lock.landing.change import StoreSink
+from gitref_lock.landing.object_store import StoreSink
 from gitref_lock.ports import (
     Capabilities,
     FetchRequest,

@@ -12,7 +12,8 @@ from gitref_lock.core.names import Nonce, Oid, RefName, TicketName, lock_name
 from gitref_lock.core.objects import GitObject, ObjectKind, build_commit, build_state_commit, build_tree
 from gitref_lock.core.ticket import READ_LIMIT, Ticket, VerdictKind
 from gitref_lock.errors import PolicyError
-from gitref_lock.landing.change import Change, StoreSink
+from gitref_lock.landing.change import Change
+from gitref_lock.landing.object_store import StoreSink
 from gitref_lock.ports import RemoteError
 from gitref_lock.remotes.packs import weigh_pack
 from gitref_lock.runtime import combine, ticket_fetch

@@ -130,10 +130,10 @@ def test_the_change_of_a_killed_waiter_is_landed_by_others_and_its_clone_finishe
     assert (other.code, other.said["landed"]) == (0, "queued")
     assert sorted(subjects_at(bare_repo))[-2:] == ["other", "waiter"]
     assert subjects_at(bare_repo)[0] == newest
-    (racers["waiter"].path / "again.txt").write_text("again\n")
+    add_key(racers["waiter"], "again")
     report = push_from(racers["waiter"], repo_url, "again")
     assert "finished" in report.recovered
-    assert keys_at(bare_repo) == {"waiter": 1, "other": 1}
+    assert keys_at(bare_repo) == {"waiter": 1, "other": 1, "again": 1}
     assert subjects_at(bare_repo).count("again") == 1
     assert subjects_at(bare_repo).count("waiter") == 1
 

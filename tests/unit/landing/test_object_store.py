@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from dulwich.objects import Blob
 
-from gitref_lock.landing.change import StoreSink
 from gitref_lock.landing.checkout import Checkout
+from gitref_lock.landing.object_store import StoreSink
 from tests.support.clones import open_checkout
 from tests.support.gitcli import Repo, clone, git_result
 
