@@ -130,7 +130,9 @@ def assert_sound(clone: Repo) -> None:
     folder = Path(clone.git("rev-parse", "--absolute-git-dir"))
     assert not list(folder.glob("*.lock"))
     left = {item.name for item in (folder / "gitref-lock").iterdir()}
-    assert left <= {"busy"}, left
+    # What edits stand on is kept as long as a file is edited here that the remote has changed.
+    assert left <= {"busy", "edited.json"}, left
+    assert "edited.json" not in left or clone.git("status", "--porcelain") != ""
 
 
 @dataclass(frozen=True)
