@@ -8,6 +8,7 @@ expected waits, and the evidence that decides whether a write of unknown outcome
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Nonce, is_nonce
@@ -17,6 +18,9 @@ from gitref_lock.core.text import Fields, JsonObject, MalformedError, clip, inst
 MAX_LINES = 64
 MAX_BYTES = 16_384
 _LINE_LIMIT = 2048
+_MEMORY = 4 * MAX_LINES
+"""Lines that are remembered both ways: whoever works on a lock reads and writes the same lines again and again."""
+
 _MAX_DURATION_S = 1e12
 """Above any difference of two instants: a line of our own must never be unreadable, it is evidence."""
 
@@ -47,9 +51,9 @@ class HistoryLine:
         if workflow := clip(self.workflow, 60):
             value["workflow"] = workflow
         if self.held_s is not None:
-            value["held_s"] = round(self.held_s, 1)
+            value["held_s"] = round(float(self.held_s), 1)
         if self.waited_s is not None:
-            value["waited_s"] = round(self.waited_s, 1)
+            value["waited_s"] = round(float(self.waited_s), 1)
         if self.landed:
             value["landed"] = self.landed
         if note := clip(self.note, 120):
@@ -84,6 +88,10 @@ class HistoryLine:
         )
 
 
+_decoded = lru_cache(_MEMORY)(HistoryLine.decode)
+_encoded = lru_cache(_MEMORY)(HistoryLine.encode)
+
+
 @dataclass(frozen=True, slots=True)
 class Ring:
     """The last transitions, oldest first; ``unreadable_lines`` counts lines that were dropped on reading."""
@@ -98,7 +106,7 @@ class Ring:
         lines: list[HistoryLine] = []
         for line in raw:
             try:
-                lines.append(HistoryLine.decode(line))
+                lines.append(_decoded(line))
             except MalformedError:
                 continue
         return cls(tuple(lines), len(raw) - len(lines))
@@ -108,7 +116,7 @@ class Ring:
         kept: list[bytes] = []
         size = 0
         for line in reversed(self.lines[-MAX_LINES:]):
-            data = line.encode()
+            data = _encoded(line)
             size += len(data)
             if size > MAX_BYTES:
                 break

@@ -69,7 +69,10 @@ class LeaseTiming:
 
 @dataclass(frozen=True, slots=True)
 class QueueTiming:
-    """Durations of waiting in seconds; ``head_start_s`` is what one point of priority is worth."""
+    """Durations of waiting in seconds; ``head_start_s`` is what one point of priority is worth.
+
+    ``gather_s`` is how long the head of a queue that lands waits for more, ``landing_s`` what its landing takes.
+    """
 
     head_start_s: float = 10.0
     claim_window_s: float = 6.0
@@ -81,6 +84,7 @@ class QueueTiming:
     pace_factor_s: float = 0.04
     reads_per_s: float = 10.0
     gather_s: float = 0.3
+    landing_s: float = 1.0
 
     def __post_init__(self) -> None:
         """Check every relation."""

@@ -11,23 +11,25 @@ from collections.abc import Iterable
 
 MASK = "***"
 
+# Patterns are compiled on first use, by re itself: most commands show nothing that needs them.
+
 # User info of an address. The second form is for a secret that was pasted unencoded and holds a slash, a question mark
 # or an @; a port follows the host's colon, so digits before a slash are no secret.
-_SSH_USER = re.compile(r"(?i)\b((?:git\+)?ssh(?:\+git)?://[^\s/:@]+):[^\s]*@")
-_USERINFO = re.compile(
+_SSH_USER = r"(?i)\b((?:git\+)?ssh(?:\+git)?://[^\s/:@]+):[^\s]*@"
+_USERINFO = (
     r"(?i)\b((?!(?:git\+)?ssh(?:\+git)?://)[a-z][a-z0-9+.-]*://)"
     r"(?:[^\s/:@]*:(?!\d{1,5}(?:/|$))\S*@|[^\s/?#]*@)"
 )
-_HEADER = re.compile(
+_HEADER = (
     r"(?i)\b((?:proxy-)?authorization|(?:private|job|deploy|x-auth|x-api)-(?:token|key)|(?:set-)?cookie)"
     r"(['\"]?\s*[:=]\s*['\"]?)[^\r\n'\"]+"
 )
-_SCHEME = re.compile(r"(?i)\b(basic|bearer|negotiate|token)(\s+)(?=\S*[0-9=+/_.~])[\w.~+/=-]{6,}")
-_PARAMETER = re.compile(
+_SCHEME = r"(?i)\b(basic|bearer|negotiate|token)(\s+)(?=\S*[0-9=+/_.~])[\w.~+/=-]{6,}"
+_PARAMETER = (
     r"(?i)\b((?:[a-z0-9]+[-_.])*(?:access_?token|token|secret|passw(?:or)?d|pwd|api_?key|signature|sig))"
     r"(=|['\"]\s*[:=]\s*['\"]?)(?!\d{1,12}\b)[^\s&;,'\"]+"
 )
-_TOKEN = re.compile(
+_KNOWN_SHAPE = (
     r"(?<![A-Za-z0-9])(?:"
     r"gh[opsur]_[A-Za-z0-9_.-]{16,}|github_pat_\w{16,}"
     r"|gl(?:pat|oas|dt|rt|rtr|cbt|ptt|ft|imt|agent|wt|soat|ffct|sntr)-[\w.-]{16,}"
@@ -48,9 +50,9 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     for secret in sorted({secret for secret in secrets if len(secret) >= 3}, key=len, reverse=True):
         text = text.replace(secret, MASK)
     if "://" in text:
-        text = _SSH_USER.sub(rf"\1:{MASK}@", text)
-        text = _USERINFO.sub(rf"\1{MASK}@", text)
-    text = _HEADER.sub(rf"\1\2{MASK}", text)
-    text = _SCHEME.sub(rf"\1\2{MASK}", text)
-    text = _PARAMETER.sub(rf"\1\2{MASK}", text)
-    return _TOKEN.sub(MASK, text)
+        text = re.sub(_SSH_USER, rf"\1:{MASK}@", text)
+        text = re.sub(_USERINFO, rf"\1{MASK}@", text)
+    text = re.sub(_HEADER, rf"\1\2{MASK}", text)
+    text = re.sub(_SCHEME, rf"\1\2{MASK}", text)
+    text = re.sub(_PARAMETER, rf"\1\2{MASK}", text)
+    return re.sub(_KNOWN_SHAPE, MASK, text)

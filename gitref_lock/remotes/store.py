@@ -213,10 +213,10 @@ class GitStore(ABC):
             raise
         except ServerSaidError as exc:
             words = shown(str(exc), self._secrets())
-            if _GONE.search(words):
+            if re.search(_GONE, words):
                 raise ObjectsGoneError(words) from None
             kind = kind_of_error(words)
-            is_missing = kind is RefusalKind.NOT_FOUND or _NOT_FOUND.search(words)
+            is_missing = kind is RefusalKind.NOT_FOUND or re.search(_NOT_FOUND, words)
             code = "not-found" if is_missing else "permission" if kind is RefusalKind.PERMISSION else "protocol"
             raise RemoteError(code, words) from None
         except (WireError, PackError) as exc:
@@ -235,8 +235,8 @@ class GitStore(ABC):
         return replace(attempt, cause=shown(attempt.cause, secrets))
 
 
-_GONE = re.compile(r"not our ref|want [0-9a-f]{40} not valid|no such remote ref|unadvertised object")
-_NOT_FOUND = re.compile(r"(?i)not exported|repository not found|does not exist|no such repository")
+_GONE = r"not our ref|want [0-9a-f]{40} not valid|no such remote ref|unadvertised object"
+_NOT_FOUND = r"(?i)not exported|repository not found|does not exist|no such repository"
 
 
 def checked_order(edits: Sequence[RefEdit]) -> tuple[RefEdit, ...]:

@@ -80,11 +80,12 @@ class LandTicket:
             )
         )
         edit = RefEdit(self.ref, At(self.tip), objects[0].oid, Role.TICKET)
+        sent_s = self.remote.system.clock.monotonic()
         if isinstance(swapper.carry(Plan((edit,), objects), deadline), Applied):
             self.ticket, self.tip = renewed, objects[0].oid
+            self.posted_s = sent_s
         if swapper.interrupted is not None:
             raise swapper.interrupted
-            self.posted_s = self.remote.system.clock.monotonic()
 
     def withdraw(self, deadline: Deadline) -> Verdict | None:
         """End the wait: return None once the ticket is surely withdrawn, or the verdict that came first.

@@ -6,8 +6,10 @@ Every end is certain: landed and shown by the branch, in conflict, withdrawn, or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import ZERO_OID, Oid
@@ -19,6 +21,7 @@ from gitref_lock.errors import GitrefLockError, OutcomeUnknownError
 from gitref_lock.landing.change import Prepared
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.ports import RemoteError
+from gitref_lock.runtime.branch_proof import copies_in_branch, holds_change, holds_commits
 from gitref_lock.runtime.combine import Combiner, swept
 from gitref_lock.runtime.dead_tickets import dead, silent, verdict_edits
 from gitref_lock.runtime.deadline import Deadline
@@ -29,7 +32,7 @@ from gitref_lock.runtime.landing_plan import fenced_plan
 from gitref_lock.runtime.landing_turn import turn_in_s
 from gitref_lock.runtime.lease import describe
 from gitref_lock.runtime.remote import Picture
-from gitref_lock.runtime.retry import NotYet, reading
+from gitref_lock.runtime.retry import NotYet
 from gitref_lock.runtime.swapper import Plan, Swapper
 from gitref_lock.runtime.waiting import removed_after_claim
 from gitref_lock.runtime.writing import Found
@@ -40,8 +43,7 @@ WITHDRAW_BUDGET_S = 5.0
 _PAST_TURN_S = 0.05
 """A look that is meant for my turn comes this much after it, by whatever clocks count."""
 
-_READINGS = 4
-_LAG_S = 6.0
+_EXPECTANT_LOOKS = 2
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class LandingQueue:
     """My place among the changes that wait to land. ``ticket`` is None while nothing of mine is posted.
 
     ``is_self_only``: nobody else can land it. ``lands_alone``: refused with others. ``held_at``: a commit holding it.
+    ``looks`` counts those at a free lock since the change was posted.
     """
 
     errand: Errand
@@ -57,6 +60,7 @@ class LandingQueue:
     lands_alone: bool = False
     held_at: Oid | None = None
     meets_crowd: bool = False
+    looks: int = 0
 
     def post(self, picture: Picture, prepared: Prepared) -> Landed:
         """Post the change for whoever is at the head, and ask for another look."""
@@ -76,7 +80,7 @@ class LandingQueue:
         errand.before_swap(prepared, draft)
         posting = post(draft, errand.deadline)
         if posting.ticket is not None:
-            self.ticket = posting.ticket
+            self.ticket, self.looks = posting.ticket, 0
             errand.place.name = posting.ticket.name
         if posting.interrupted is not None:
             raise posting.interrupted
@@ -91,7 +95,7 @@ class LandingQueue:
         if entry is None and ticket.is_surely_kept and not errand.wait.is_over:
             raise NotYet(errand.remote.system.entropy.uniform(0.3, 0.7))  # a replica that lags behind
         if (entry is None and not ticket.is_surely_kept) or verdict is not None:
-            return self._take(verdict, ticket)
+            return self._take(verdict, ticket, picture)
         if errand.wait.is_over:
             raise errand.not_landed(f"the lock is {describe(picture.locks[errand.request.target.lock])}")
         assert entry is not None
@@ -102,9 +106,21 @@ class LandingQueue:
             return self._land_queue(picture, ticket, found)
         ticket.rearm(Swapper(errand.remote), errand.deadline)
         report = errand.place.report(picture, errand.remote.instants().latest)
-        errand.listener(report)
-        pace_s = report.next_look_s if turn_s is None else min(report.next_look_s, turn_s + _PAST_TURN_S)
+        pace_s = report.next_look_s
+        if turn_s is not None:
+            pace_s = min(pace_s, turn_s + _PAST_TURN_S, self._landing_s())
+        errand.listener(replace(report, next_look_s=pace_s))
         raise NotYet(errand.wait.capped(pace_s) or 0.0)
+
+    def _landing_s(self) -> float:
+        """Return when to look again while the lock is free: whoever is at the head is landing the queue.
+
+        That holds for the first looks; if nothing came of it, the head is dead or slow, and the usual pace is enough.
+        """
+        self.looks += 1
+        if self.looks > _EXPECTANT_LOOKS:
+            return math.inf
+        return self.errand.request.queue.landing_s * self.errand.remote.system.entropy.uniform(0.7, 1.3)
 
     def _land_queue(self, picture: Picture, ticket: LandTicket, found: Found) -> Landed:
         """Land every change that waits, mine among them, in one swap."""
@@ -200,16 +216,16 @@ class LandingQueue:
         self.ticket = None
         return landed
 
-    def _take(self, verdict: Verdict | None, ticket: LandTicket) -> Landed:
+    def _take(self, verdict: Verdict | None, ticket: LandTicket, picture: Picture) -> Landed:
         """Act on my ticket's verdict; None: it was swept after we slept past its life, so only the branch can tell."""
         if verdict is None:
-            copies = self._copies_in_branch(ticket)
+            copies = copies_in_branch(self.errand, ticket.prepared)
             verdict = Verdict(VerdictKind.LANDED, commits=copies) if copies else None
         if verdict is None or verdict.kind not in {VerdictKind.LANDED, VerdictKind.CONFLICT}:
             self.ticket = None
             self.is_self_only = verdict is not None and verdict.kind is VerdictKind.SET_ASIDE
             raise NotYet(0.0)
-        if verdict.kind is VerdictKind.LANDED and not self._is_shown(verdict, ticket):
+        if verdict.kind is VerdictKind.LANDED and not self._is_shown(verdict, ticket, picture):
             # A claim that the branch does not bear out is no landing: the change is posted anew.
             self.ticket = None
             raise NotYet(self.errand.remote.system.entropy.uniform(0.5, 1.0))
@@ -233,51 +249,12 @@ class LandingQueue:
             attempts=self.errand.attempts,
         )
 
-    def _is_shown(self, verdict: Verdict, ticket: LandTicket) -> bool:
-        """Tell whether the branch, read in a new request, holds the commits that a verdict names, and they are ours."""
-        if not verdict.commits:
-            return self._adds_nothing()
-        for reading_again in range(_READINGS):
-            if self._is_in_branch(verdict.commits[-1], ticket.prepared.tip):
-                self.errand.fetch([verdict.commits[-1]])
-                return self.errand.change.are_copies(ticket.prepared, verdict.commits)
-            if reading_again < _READINGS - 1:  # a replica may lag behind the one that showed the verdict
-                self.errand.remote.system.sleeper.sleep(_LAG_S / (_READINGS - 1))
-        return False
-
-    def _adds_nothing(self) -> bool:
-        """Tell whether the branch, read in a new request, holds the whole change already."""
-        errand = self.errand
-        tip = errand.remote.list([errand.request.target.ref], errand.deadline).refs.get(errand.request.target.ref)
-        if tip is None:
-            return False
-        errand.fetch([tip])
-        self.held_at = None
-        with suppress(LandingError):
-            self.held_at = tip if errand.change.beyond(tip).prepare(tip).is_landed_already else None
+    def _is_shown(self, verdict: Verdict, ticket: LandTicket, picture: Picture | None = None) -> bool:
+        if verdict.commits:
+            listed = picture.refs.get(self.errand.request.target.ref) if picture is not None else None
+            return holds_commits(self.errand, ticket.prepared, verdict.commits, listed)
+        self.held_at = holds_change(self.errand)
         return self.held_at is not None
-
-    def _is_in_branch(self, commit: Oid, base: Oid | None) -> bool:
-        errand = self.errand
-        tip = errand.remote.list([errand.request.target.ref], errand.deadline).refs.get(errand.request.target.ref)
-        if tip is None:
-            return False
-        return reading(
-            errand.remote.system,
-            lambda: errand.change.contains(errand.remote.store, commit, tip, base),
-            errand.deadline,
-        )
-
-    def _copies_in_branch(self, ticket: LandTicket) -> tuple[Oid, ...]:
-        errand = self.errand
-        tip = errand.remote.list([errand.request.target.ref], errand.deadline).refs.get(errand.request.target.ref)
-        if tip is None:
-            return ()
-        return reading(
-            errand.remote.system,
-            lambda: errand.change.find_copies(errand.remote.store, ticket.prepared, tip),
-            errand.deadline,
-        )
 
     def settle(self, error: BaseException) -> Landed | None:
         """End a posted change before giving up for ``error``: None once it is withdrawn, else the landing it became.
@@ -290,7 +267,7 @@ class LandingQueue:
         self.errand.deadline = Deadline.after(self.errand.remote.system, WITHDRAW_BUDGET_S)
         try:
             verdict = ticket.withdraw(self.errand.deadline)
-            if ticket.was_gone and (copies := self._copies_in_branch(ticket)):
+            if ticket.was_gone and (copies := copies_in_branch(self.errand, ticket.prepared)):
                 verdict = Verdict(VerdictKind.LANDED, commits=copies)
             if verdict is None or verdict.kind is not VerdictKind.LANDED:
                 self.ticket = None

@@ -19,7 +19,8 @@ from scripts.benchlib.world import BRANCH, World, run
 GIT, COLD, WARM = "git", "cold", "warm"
 AHEAD = {"push, up to date": 0, "push, behind by 1": 1, "push, behind by 100": 100}
 LOCKING = ("acquire + release", "acquire", "release", "renew", "inspect", "poll")
-OPERATIONS = (*LOCKING, *AHEAD)
+THREE_STEPS = "acquire + land + release"
+OPERATIONS = (*LOCKING, THREE_STEPS, *AHEAD)
 
 
 @dataclass(slots=True)
@@ -36,6 +37,8 @@ class Bench:
         """Return the peers' ways to do ``operation``; git's comes first."""
         if operation in AHEAD:
             return self._push_sides(AHEAD[operation])
+        if operation == THREE_STEPS:
+            return self._three_step_sides()
         git, cold, warm = self.git, self.cold, self.warm
         if operation == "acquire + release":
             return [
@@ -59,7 +62,7 @@ class Bench:
         if operation == "renew":
             return [Side(GIT, git.renew), Side(COLD, cold.renew), Side(WARM, warm.renew)]
         if operation == "inspect":
-            return [Side(GIT, git.inspect), Side(COLD, cold.inspect), Side(WARM, warm.inspect)]
+            return [Side(GIT, lambda: _drop(git.inspect())), Side(COLD, cold.inspect), Side(WARM, warm.inspect)]
         return [Side(GIT, lambda: _drop(git.read_tip())), Side(WARM, warm.poll)]
 
     def settle(self) -> None:
@@ -74,6 +77,20 @@ class Bench:
         return [
             Side(name, lambda peer=peer: peer.push("bench"), lambda peer=peer: self._dirty(peer.folder, ahead))  # type: ignore[misc]  # a lambda's default has no type
             for name, peer in peers
+        ]
+
+    def _three_step_sides(self) -> list[Side]:
+        git, cold, warm = self.git, self.cold, self.warm
+
+        def by_git() -> None:
+            git.acquire()
+            git.land("bench")
+            git.release()
+
+        return [
+            Side(GIT, by_git, lambda: self._dirty(git.folder, 0)),
+            Side(COLD, lambda: cold.land("bench"), lambda: self._dirty(cold.folder, 0)),
+            Side(WARM, lambda: warm.land("bench"), lambda: self._dirty(warm.folder, 0)),
         ]
 
     def _dirty(self, folder: Path, ahead: int) -> None:

@@ -60,6 +60,12 @@ class ColdCli:
         """Commit everything and land it."""
         self("push", "-A", "-m", message)
 
+    def land(self, message: str) -> None:
+        """Take the branch's lock, land under it, free it: three commands."""
+        self("acquire", BRANCH)
+        self("push", "-A", "-m", message, "--keep")
+        self("release", BRANCH)
+
 
 @dataclass(slots=True)
 class WarmLibrary:
@@ -90,9 +96,9 @@ class WarmLibrary:
         """Return the end of an operation that begins now."""
         return Deadline.after(self.remote.system, _BUDGET_S)
 
-    def acquire(self) -> None:
-        """Take the lock."""
-        request = AcquireRequest((self.lock,), Holder(id="warm", name="warm"), LeaseTiming.for_ttl(600.0), 0.0)
+    def acquire(self, lock: LockName | None = None) -> None:
+        """Take the lock, or another one."""
+        request = AcquireRequest((lock or self.lock,), Holder(id="warm", name="warm"), LeaseTiming.for_ttl(600.0), 0.0)
         self.lease = Acquirer(self.remote, request, self.deadline()).run()
 
     def release(self) -> None:
@@ -118,16 +124,23 @@ class WarmLibrary:
         known = self.remote
         Remote(known.store, known.system, known.namespace).look([self.lock], self.deadline())
 
+    def land(self, message: str) -> None:
+        """Take the branch's lock, land under it, free it."""
+        self.acquire(lock_name(BRANCH))
+        self.push(message)
+        self.release()
+
     def push(self, message: str) -> None:
-        """Commit everything and land it."""
+        """Commit everything and land it; a lease that is held is kept."""
         wanted = PushOptions(
             holder=Holder(id="warm", name="warm"),
             selection=Selection(takes_all=True),
             wish=CommitWish((message,)),
             branch=BRANCH,
             remote_name="origin",
+            keep=self.lease is not None,
         )
         with Checkout.open(self.folder, self.environ) as checkout:
-            report = push(self.remote, checkout, wanted, self.deadline())
+            report = push(self.remote, checkout, wanted, self.deadline(), lease=self.lease)
         if report.landed is None:
             raise RuntimeError("nothing was landed")

@@ -1,7 +1,8 @@
 """The same operations done with the git command line, as a careful shell script would do them.
 
 One process a step and no step that the operation does not need: where a script could save a read by trusting what it
-did a moment ago, it does. Each write is ``push --atomic --force-with-lease`` from the value that was read.
+did a moment ago, it does; whether a lock is free, it reads. Each write is ``push --atomic --force-with-lease`` from
+the value that was read.
 """
 
 from __future__ import annotations
@@ -49,8 +50,14 @@ class GitCli:
         self.tip = new
 
     def acquire(self) -> None:
-        """Look at the lock, write the held state."""
-        self.tip = self.read_tip()
+        """Read the lock, since one that another holds must not be taken, and write the held state.
+
+        A lock that was never seen is made: an empty lease needs no look.
+        """
+        if self.tip:
+            if json.loads(self.inspect())["state"] != "free":
+                raise RuntimeError("the lock is held")
+            self.tip = (self.folder / ".git" / "FETCH_HEAD").read_text().split()[0]
         self.write("held")
 
     def renew(self) -> None:
@@ -61,19 +68,33 @@ class GitCli:
         """Write the free state; deleting the ref would be one process less, but removes a successor's lock."""
         self.write("free")
 
-    def inspect(self) -> None:
-        """Read the lock's state."""
+    def inspect(self) -> str:
+        """Return the lock's record."""
         self.git("fetch", "-q", "--depth=1", "--no-tags", self.url, self.lock_ref)
-        self.git("cat-file", "-p", "FETCH_HEAD:lock.json")
+        return self.git("cat-file", "-p", "FETCH_HEAD:lock.json")
 
     def push(self, message: str) -> None:
-        """Commit everything, bring the branch up to date, land branch and lock in one transaction."""
+        """Commit everything, bring the branch up to date, land branch and lock in one transaction.
+
+        From the lock's tip as it is found, on trust that it is free.
+        """
+        self._integrate(message)
+        self.tip = self.read_tip()
+        self._land("free")
+
+    def land(self, message: str) -> None:
+        """Do the same under the lock that is held, and keep it."""
+        self._integrate(message)
+        self._land("held")
+
+    def _integrate(self, message: str) -> None:
         self.git("add", "-A")
         self.git("commit", "-q", "-m", message)
         self.git("fetch", "-q", "--no-tags", "origin", BRANCH)
         self.git("rebase", "-q", "FETCH_HEAD")
-        self.tip = self.read_tip()
-        new = self.state("free")
+
+    def _land(self, state: str) -> None:
+        new = self.state(state)
         lease = f"--force-with-lease={self.lock_ref}:{self.tip}"
         self.git("push", "-q", "--atomic", lease, "origin", f"HEAD:refs/heads/{BRANCH}", f"{new}:{self.lock_ref}")
         self.tip = new

@@ -97,6 +97,7 @@ def test_the_default_queue_timing_is_the_documented_one() -> None:
         "pace_factor_s": 0.04,
         "reads_per_s": 10.0,
         "gather_s": 0.3,
+        "landing_s": 1.0,
     }
 
 
