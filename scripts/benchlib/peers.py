@@ -24,6 +24,7 @@ class GitCli:
     lock_ref: str
     environ: Mapping[str, str] = field(repr=False)
     tip: str = ""
+    is_held: bool = False
     serial: int = 0
 
     def git(self, *words: str, stdin: bytes = b"") -> str:
@@ -47,7 +48,7 @@ class GitCli:
         new = self.state(state)
         lease = f"--force-with-lease={self.lock_ref}:{self.tip}"
         self.git("push", "-q", "--atomic", lease, self.url, f"{new}:{self.lock_ref}")
-        self.tip = new
+        self.tip, self.is_held = new, state == "held"
 
     def acquire(self) -> None:
         """Read the lock, since one that another holds must not be taken, and write the held state.
