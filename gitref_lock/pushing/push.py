@@ -26,7 +26,7 @@ from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.errand import Landed
 from gitref_lock.runtime.landing_plan import Target
 from gitref_lock.runtime.push import Pusher
-from gitref_lock.runtime.recovery import resume
+from gitref_lock.runtime.recovery import resume, unfinished
 from gitref_lock.runtime.waiting import Listener, no_listener
 
 if TYPE_CHECKING:
@@ -98,7 +98,10 @@ def _push(
     branch = _branch(checkout, options)
     policy = _policy(options)
     with checkout.exclusive():
-        recovered = resume(remote, checkout, options.holder, deadline)
+        if options.dry_run:
+            recovered = unfinished(remote, checkout, deadline)
+        else:
+            recovered = resume(remote, checkout, options.holder, deadline)
         now_s = int(remote.system.clock.wall())
         snapshot = take_snapshot(checkout, options.selection, options.wish, now_s)
         report = PushReport(branch, snapshot, _changes(snapshot), recovered=recovered)

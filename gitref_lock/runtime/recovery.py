@@ -66,6 +66,25 @@ def resume(remote: Remote, checkout: Checkout, holder: Holder, deadline: Deadlin
     return f"dropped an earlier push that did not land on {journal.landing.branch}"
 
 
+def unfinished(remote: Remote, checkout: Checkout, deadline: Deadline) -> str:
+    """Return a sentence about what an earlier command left in this clone and what the next push does about it.
+
+    '' when there is nothing. One listing at most; nothing is written, neither here nor there.
+    """
+    if not journal_path(checkout).exists():
+        return ""
+    journal = read_journal(checkout)
+    if journal is None:
+        return ""
+    landing = journal.landing
+    what = f"an earlier push from this clone to {landing.branch} is unfinished"
+    if landing.remote != remote.store.display_url:
+        return f"{what}: only {landing.remote} can tell what became of it; a push there comes first"
+    if remote.list([landing.branch], deadline).refs.get(landing.branch) in landing.candidates:
+        return f"{what}: it has landed as {journal.move.new[:12]}; the next push moves this clone there first"
+    return f"{what}: the next push asks the remote whether it has landed, and finishes or drops it first"
+
+
 class _Question:
     """Asks the remote about one journal."""
 

@@ -56,6 +56,32 @@ def killed_at(server: GitHttpServer, folder: Repo, *words: str, is_applied: bool
     server.set_faults()
 
 
+@pytest.mark.parametrize("is_applied", [False, True], ids=["lost", "applied"])
+def test_a_dry_run_tells_of_an_unfinished_push_and_leaves_it(
+    server: GitHttpServer, bare: Repo, tmp_path: Path, is_applied: bool
+) -> None:
+    """Refs, index, files and journal stay as the kill left them, here and there; the next real push tidies up."""
+    url = server.repo_url("repo.git")
+    folder = clone(url, tmp_path / "c")
+    write(folder, {"first.txt": "first\n"})
+    land(folder, url, message="first")  # the lock exists from here on: the next write is a landing
+    write(folder, {"data/killed.txt": "killed\n"})
+    killed_at(server, folder, is_applied=is_applied)
+    journal = folder.path / ".git/gitref-lock/journal.json"
+
+    def everything() -> list[object]:
+        return [bare.refs(), folder.refs(), (folder.path / ".git/index").read_bytes(), journal.read_bytes()]
+
+    before = everything()
+    report = land(folder, url, message="again", dry_run=True)
+    assert report.recovered.startswith("an earlier push from this clone to refs/heads/main is unfinished")
+    assert ("has landed as" in report.recovered) is is_applied
+    assert everything() == before
+    write(folder, {"data/again.txt": "again\n"})
+    assert land(folder, url, message="again").recovered.startswith("finished" if is_applied else "dropped")
+    assert subjects_at(bare)[0] == "again"
+
+
 @pytest.mark.parametrize("is_detached", [False, True], ids=["branch", "detached"])
 @pytest.mark.parametrize("is_applied", [False, True], ids=["lost", "applied"])
 @pytest.mark.parametrize("kind", KINDS)
