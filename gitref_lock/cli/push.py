@@ -262,7 +262,8 @@ def _show(run: Run, wanted: PushOptions, report: PushReport) -> None:
     for words in report.snapshot.hook_words:
         out.say(words.rstrip("\n"))
     if wanted.dry_run:
-        out.say(f"would land on {report.branch}:" if not report.snapshot.is_empty else "nothing would land")
+        nothing = f"would create {report.branch} at {report.snapshot.head}" if report.creates else "nothing would land"
+        out.say(f"would land on {report.branch}:" if not report.snapshot.is_empty else nothing)
         for letter, path in report.changes:
             out.data(f"{letter} {path}")
     elif report.landed is None:

@@ -71,8 +71,10 @@ class Change:
 
     @property
     def head(self) -> Oid:
-        """Our last commit."""
-        return self.ours.commits[-1]
+        """Our last commit; with nothing of ours, the commit that is checked out."""
+        head = self.ours.commits[-1] if self.ours.commits else self.ours.base
+        assert head is not None
+        return head
 
     def fetch(self, remote: RefStore, wants: Collection[Oid], *, timeout_s: float | None = None) -> None:
         """Fetch commits of the remote and what they need, as shallow as the clone is."""
@@ -128,10 +130,12 @@ class Change:
     def create(self, remote_tips: Sequence[Oid]) -> Prepared:
         """Return the change as the first commits of a new branch, given tips that the remote has now.
 
+        It stands on what ours stand on, and may be nothing but that.
         Raises LandingError when a shallow clone cannot show that the remote has what the branch would stand on.
         """
         known = tuple(oid for oid in remote_tips if commit_of(self.store, oid) is not None)
-        needed = find_ours(self.store, self.head, known)
+        head = self._squashed() if self._is_to_be_squashed else self.head
+        needed = find_ours(self.store, head, known)
         if any(oid in self.shallow for oid in needed.commits):
             raise LandingError(
                 "shallow-create",
@@ -140,7 +144,7 @@ class Change:
             )
         present = {parent for oid in needed.commits for parent in self._parents(oid)} - set(needed.commits)
         objects = objects_for(self.store, needed.commits, present, is_partial=self.promisor_filter is not None)
-        return Prepared(None, self.head, needed.commits, objects)
+        return Prepared(None, head, needed.commits, objects)
 
     def contains(
         self, remote: RefStore, commit: Oid, tip: Oid, base: Oid | None, *, timeout_s: float | None = None
@@ -228,6 +232,12 @@ class Change:
         if self.squash_message is None or len(self.ours.commits) == 0:
             return self.replayer.replay(self.ours, tip)
         return self.replayer.squash(self.ours, self._merged_upstream(), tip, self.squash_message)
+
+    def _squashed(self) -> Oid:
+        """Return ours as one commit on the newest commit of the remote that they contain."""
+        assert self.squash_message is not None
+        upstream = self._merged_upstream()
+        return self.replayer.squash(self.ours, upstream, upstream, self.squash_message).head
 
     def _merged_upstream(self) -> Oid | None:
         """Return the newest commit of the remote that ours contain: the tree that our change is measured against."""

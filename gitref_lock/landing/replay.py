@@ -116,9 +116,15 @@ class Replayer:
             origins.append((head, oid))
         return Replayed(head, tuple(made), tuple(dropped), tuple(resolutions), tuple(origins))
 
-    def squash(self, ours: OurCommits, merged_upstream: Oid | None, tip: Oid, message: bytes) -> Replayed:
-        """Return all of ours as one commit on ``tip``: the change from ``merged_upstream``'s tree to our head's."""
+    def squash(self, ours: OurCommits, merged_upstream: Oid | None, tip: Oid | None, message: bytes) -> Replayed:
+        """Return all of ours as one commit on ``tip``: the change from ``merged_upstream``'s tree to our head's.
+
+        Without a tip it is a root commit of our head's tree.
+        """
         head = self._commit(ours.commits[-1])
+        if tip is None:
+            made = self._remake(head, tree_of(head), None, message)
+            return Replayed(made, (made,), (), (), ((made, ours.commits[-1]),))
         base = tree_of(self._commit(merged_upstream)) if merged_upstream is not None else None
         theirs = tree_of(self._commit(tip))
         merged = self._merge(base, tree_of(head), theirs)
@@ -143,10 +149,10 @@ class Replayer:
             raise LandingError("missing-object", f"commit {oid} is not in this clone")
         return commit
 
-    def _remake(self, original: Commit, tree: Oid, parent: Oid, message: bytes | None = None) -> Oid:
+    def _remake(self, original: Commit, tree: Oid, parent: Oid | None, message: bytes | None = None) -> Oid:
         commit = Commit()
         commit.tree = ObjectID(tree.encode("ascii"))
-        commit.parents = [ObjectID(parent.encode("ascii"))]
+        commit.parents = [ObjectID(parent.encode("ascii"))] if parent is not None else []
         commit.author = original.author
         commit.author_time = original.author_time
         commit.author_timezone = original.author_timezone

@@ -71,7 +71,7 @@ class ClonePush:
             snapshot,
             replace(policy, runner=self._commands),
             now_s,
-            squash_message=self._squash_message() if options.squash else None,
+            squash_message=self._squash_message() if options.squash and snapshot.ours.commits else None,
             promisor_filter=self._filter,
             fetch_missing=fetch_missing,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,13 +112,22 @@ def _push(
                 code="nothing-to-tag",
                 hint="--allow-empty lands an empty commit; a commit that has landed is tagged with git",
             )
-        if options.dry_run or snapshot.is_empty:
-            return report
+        creates = snapshot.is_empty and _is_missing(remote, options, snapshot, deadline)
+        if options.dry_run or (snapshot.is_empty and not creates):
+            return replace(report, creates=creates)
         target = Target(branch, branch_ref(branch), _lock(branch))
         with ClonePush(remote, checkout, options, snapshot, policy, target, now_s, deadline) as run:
             run.ask_pre_push()
             landed = _land(remote, run, deadline, listener, lease)
-            return PushReport(branch, snapshot, report.changes, landed, run.move(landed), recovered)
+            return PushReport(branch, snapshot, report.changes, landed, run.move(landed), recovered, creates)
+
+
+def _is_missing(remote: Remote, options: PushOptions, snapshot: Snapshot, deadline: Deadline) -> bool:
+    """Tell whether a branch that is named by hand is not on the remote, so that what is checked out makes it."""
+    if options.branch is None or snapshot.head is None:
+        return False
+    ref = branch_ref(options.branch)
+    return ref not in remote.list([ref], deadline).refs
 
 
 def _land(remote: Remote, run: ClonePush, deadline: Deadline, listener: Listener, lease: Lease | None) -> Landed:

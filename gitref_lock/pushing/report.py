@@ -13,6 +13,8 @@ from gitref_lock.runtime.errand import How, Landed
 class PushReport:
     """What a push did. ``landed`` is None when there was nothing to land, or for a dry run.
 
+    ``recovered`` says what became of an earlier push, or in a dry run that one is unfinished; ``creates`` that the
+    branch is new on the remote and holds nothing but what was there already.
     ``left`` are local files that were not touched although the landing changed them; ``changes`` the paths of the new
     commit with one letter each (A, M, D, T).
     """
@@ -23,6 +25,7 @@ class PushReport:
     landed: Landed | None = None
     move: MoveReport | None = None
     recovered: str = ""
+    creates: bool = False
 
     def to_json(self) -> JsonObject:
         """Return the report under the keys that scripts know."""

@@ -13,7 +13,7 @@ import pytest
 from gitref_lock.testing.gitserver import GitHttpServer
 from tests.support.gitcli import Repo, clone, make_bare
 from tests.support.race import command_env
-from tests.support.runners import acquire_at, add_key, keys_at, remote_at, subjects_at, tip_at
+from tests.support.runners import acquire_at, add_key, keys_at, release, remote_at, subjects_at, tip_at
 
 
 def run(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -150,6 +150,25 @@ def test_a_new_branch_is_created_on_the_remote_only(bare_repo: Repo, changed: Re
     assert subjects_at(bare_repo, "results/today")[0] == "mine"
     assert changed.ref("refs/heads/results/today") is None
     assert changed.git("rev-parse", "--abbrev-ref", "HEAD") == "main"
+
+
+def test_a_clean_clone_makes_the_branch_that_it_names(bare_repo: Repo, work_clone: Repo, repo_url: str) -> None:
+    """-b NAME with nothing to commit makes NAME of what is checked out, under NAME's lock, unless it is there."""
+    before = work_clone.git("status", "--porcelain", "--branch")
+    planned = run(work_clone.path, "push", "-b", "release/1", "--dry-run")
+    assert (planned.returncode, f"would create release/1 at {tip_at(bare_repo)}" in planned.stderr) == (0, True)
+    assert bare_repo.ref("refs/heads/release/1") is None
+    lease = acquire_at(remote_at(repo_url), "release/1")
+    assert run(work_clone.path, "push", "-b", "release/1", "--nonblock").returncode == 4
+    assert bare_repo.ref("refs/heads/release/1") is None
+    release(lease)
+    made = run(work_clone.path, "push", "-b", "release/1", "--json")
+    said = json.loads(made.stdout)
+    assert (made.returncode, said["pushed"], said["landed"]) == (0, True, "fast")
+    assert said["commit_hash"] == bare_repo.ref("refs/heads/release/1") == tip_at(bare_repo)
+    again = run(work_clone.path, "push", "-b", "release/1", "--json")
+    assert (again.returncode, json.loads(again.stdout)["pushed"]) == (0, False)
+    assert work_clone.git("status", "--porcelain", "--branch") == before
 
 
 def test_refused_authentication_is_exit_3_and_shows_no_secret(server_root: Path, tmp_path: Path) -> None:

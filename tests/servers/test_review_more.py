@@ -189,6 +189,35 @@ def test_squash_lands_one_commit_though_the_branch_did_not_move(bare_repo: Repo,
     assert {"a.txt", "b.txt"} <= set(files_at(bare_repo))
 
 
+def test_squash_makes_a_new_branch_of_one_commit(bare_repo: Repo, repo_url: str, racer: Repo) -> None:
+    """The branch that is created holds one commit on what the remote had, with all that was made here."""
+    for key in ("a", "b"):
+        add_key(racer, key)
+        commit_all(racer, key)
+    push_from(racer, repo_url, "both", selection=NOTHING, squash=True, branch="new")
+    assert subjects_at(bare_repo, "new") == ["both", "first"]
+    assert {"a.txt", "b.txt"} <= set(files_at(bare_repo, "new"))
+
+
+def test_squash_of_a_merge_makes_a_new_branch_of_one_commit(bare_repo: Repo, repo_url: str, racer: Repo) -> None:
+    """A merge in between is squashed too; the first branch of an empty history becomes a root commit."""
+    racer.git("checkout", "-q", "-b", "side")
+    add_key(racer, "a")
+    commit_all(racer, "a")
+    racer.git("checkout", "-q", "main")
+    (racer.path / "b.txt").write_text("b\n")
+    commit_all(racer, "b")
+    racer.git("merge", "-q", "--no-edit", "side")
+    push_from(racer, repo_url, "all", selection=NOTHING, squash=True, branch="new")
+    assert subjects_at(bare_repo, "new") == ["all", "first"]
+    racer.git("checkout", "-q", "--orphan", "fresh")
+    commit_all(racer, "root")
+    racer.git("commit", "-q", "--allow-empty", "-m", "second")
+    push_from(racer, repo_url, "orphan", selection=NOTHING, squash=True, branch="fresh")
+    assert subjects_at(bare_repo, "fresh") == ["orphan"]
+    assert {"a.txt", "b.txt"} <= set(files_at(bare_repo, "fresh"))
+
+
 def test_a_tag_is_made_though_the_branch_holds_the_change(
     bare_repo: Repo, repo_url: str, racer: Repo, tmp_path: Path
 ) -> None:
