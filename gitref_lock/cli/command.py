@@ -224,7 +224,10 @@ class Run:
         self.session.remote.backoff = backoff
 
     def token(self, given: str | None, names: Sequence[LockName]) -> Nonce | None:
-        """Return the lease token that was given: the option's, else the environment's where it is for these locks."""
+        """Return the lease token that was given: the option's, else the environment's where it is for these locks.
+
+        What an enclosing ``run`` exports does not stand in for a lease file of another remote.
+        """
         from gitref_lock.core.names import Nonce, is_nonce
 
         if given is not None:
@@ -232,7 +235,19 @@ class Run:
                 raise UsageError("--lease: must be the 24 hex digits that 'acquire' printed")
             return Nonce(given)
         held, lease = self.environ.get("GITREF_LOCK_NAME", "").split(), self.environ.get("GITREF_LOCK_LEASE", "")
-        return Nonce(lease) if is_nonce(lease) and held and set(names) <= set(held) else None
+        if not is_nonce(lease) or not held or not set(names) <= set(held):
+            return None
+        return Nonce(lease) if self.is_at_home or not self._has_file(names) else None
+
+    def _has_file(self, names: Sequence[LockName]) -> bool:
+        from gitref_lock.runtime.possession import stored_leases
+
+        return bool(stored_leases(self.session, names, None))
+
+    @property
+    def is_at_home(self) -> bool:
+        """Whether the remote is the one whose lease an enclosing ``run`` exports; where that is not said, it is."""
+        return self.environ.get("GITREF_LOCK_AT", "") in {"", self.session.place}
 
     def report_to_ci(self, title: str, values: Mapping[str, object]) -> None:
         """Hand scalars and a table to the CI's later steps, where the CI takes them."""

@@ -98,6 +98,7 @@ def start(run: Run, lease: Lease, max_age: str | None, watched_pid: int | None) 
     environ |= {
         "GITREF_LOCK_NAME": " ".join(lease.names),
         "GITREF_LOCK_LEASE": lease.token,
+        "GITREF_LOCK_AT": run.session.place,
         "GITREF_LOCK_DIRECTORY": str(run.around.folder.absolute()),
         "GITREF_LOCK_LOG_FORMAT": "json",
         "GITREF_LOCK_KEEP_ALIVE_PID": str(watched_pid),

@@ -221,7 +221,7 @@ def _lease_of(run: Run, who: Holder, branch: str | None, token: str | None) -> L
     if given is None:
         return None
     mine = find_mine(run.session, names, given, who, run.deadline)
-    if not mine.leases and token is None and run.environ.get("GITREF_LOCK_AT", "") not in {"", run.session.place}:
+    if not mine.leases and token is None and not run.is_at_home:
         return None  # the enclosing run holds the lock of that name on another remote
     if not mine.leases:
         raise LeaseLostError(f"the lease that was given is not the present one of {names[0]}", hint="acquire it again")

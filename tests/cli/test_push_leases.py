@@ -11,7 +11,7 @@ import pytest
 from gitref_lock.testing.gitserver import GitHttpServer
 from tests.cli.conftest import Cli
 from tests.support.gitcli import Repo, make_bare
-from tests.support.runners import add_key, subjects_at
+from tests.support.runners import add_key, history_at, subjects_at
 
 PROGRAM = f"{sys.executable} -m gitref_lock"
 
@@ -85,3 +85,20 @@ def test_a_push_inside_of_run_to_another_remote_is_a_push_like_any_other(
     changed("run", "main", "--", *words.split())
     assert subjects_at(two)[0] == "mine"
     assert subjects_at(bare_repo) == ["first"]
+
+
+def test_commands_inside_of_run_use_the_lease_of_the_remote_that_they_name(
+    git_server: GitHttpServer, changed: Cli, bare_repo: Repo
+) -> None:
+    """A lock of the same name on another remote is renewed, landed under and released by the lease taken there."""
+    two = make_bare(bare_repo.path.parent / "two.git")
+    there = f"-r {git_server.repo_url('two.git')} --json"
+    words = ("acquire main", "renew main", "push -A -m mine --keep", "release main")
+    script = " && echo , && ".join(f"{PROGRAM} {command} {there}" for command in words)
+    done = changed("run", "main", "--", "sh", "-c", script)
+    taken, renewed, pushed, freed = json.loads(f"[{done.out}]")
+    assert taken["lease"] == renewed["lease"]
+    assert (pushed["landed"], freed["released"]) == ("leased", True)
+    assert (state_at(two), state_at(bare_repo)) == ("free", "free")
+    assert subjects_at(two)[0] == "mine"
+    assert [line["event"] for line in history_at(bare_repo)][-2:] == ["acquire", "release"]
