@@ -108,3 +108,9 @@ class Interrupted(BaseException):
         """Keep the signal's number."""
         super().__init__(f"signal {signum}")
         self.signum = signum
+
+
+Stop = Interrupted | KeyboardInterrupt
+"""What asks to end: a signal that the command line took, or Python's own answer to SIGINT in a program."""
+
+STOPS = (Interrupted, KeyboardInterrupt)

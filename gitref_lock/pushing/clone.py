@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from gitref_lock.core.names import ZERO_OID, InvalidNameError, Oid, RefName, ref_name
 from gitref_lock.core.text import JsonObject
-from gitref_lock.errors import ConfigurationError, Interrupted, UsageError
+from gitref_lock.errors import STOPS, ConfigurationError, UsageError
 from gitref_lock.landing.change import Change, Prepared
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.commands import LIMIT_S, LocalCommands
@@ -215,14 +215,14 @@ class ClonePush:
         """Move the clone to what was landed; a failure or a signal here does not undo a success."""
         try:
             return self._move(landed)
-        except Interrupted:
+        except STOPS:
             # Later signals leave time to clean up: what was begun is finished, as the next command would.
             return self._finish(landed)
 
     def _finish(self, landed: Landed) -> MoveReport:
         try:
             found = recover(self._checkout, lambda _journal: landed.head, sleeper=self._remote.system.sleeper)
-        except (LandingError, ConfigurationError, OSError, Interrupted) as error:
+        except (LandingError, ConfigurationError, OSError, *STOPS) as error:
             return MoveReport(local_updated=False, reason=str(error))
         return found.move or MoveReport(local_updated=True)
 

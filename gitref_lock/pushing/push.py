@@ -74,7 +74,9 @@ def push(
 ) -> PushReport:
     """Push from ``checkout`` to ``remote``; raise GitrefLockError or LandingError when nothing was landed.
 
-    Returns only when the change is in the remote branch, or when there was nothing to land.
+    Returns only when the change is in the remote branch, or when there was nothing to land. A signal, or Python's
+    KeyboardInterrupt, ends the wait: what was posted is withdrawn first, within seconds. When it comes too late, the
+    change being in the branch already, the push is finished and returns all the same.
     """
     try:
         return _push(remote, checkout, options, deadline, listener, lease)

@@ -17,7 +17,7 @@ from gitref_lock.core.record import Event, Holder, LockRecord
 from gitref_lock.core.refs import Applied, Breached, Refused, Superseded, Unknown
 from gitref_lock.core.ticket import Kind
 from gitref_lock.core.timing import LeaseTiming, QueueTiming, default_wait_s
-from gitref_lock.errors import GitrefLockError, Interrupted, LeaseLostError, NotAcquiredError
+from gitref_lock.errors import STOPS, GitrefLockError, LeaseLostError, NotAcquiredError
 from gitref_lock.ports import RemoteError
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.evidence import Inquest
@@ -99,7 +99,7 @@ class Acquirer:
         except RemoteError as error:
             self._leave(error)
             raise read_failure(error, self.deadline, f"acquiring {', '.join(request.names)}") from error
-        except (Exception, Interrupted) as error:
+        except (Exception, *STOPS) as error:
             self._leave(error)
             raise
 

@@ -16,7 +16,7 @@ from gitref_lock.core.queue import Entry, rank_ms
 from gitref_lock.core.refs import Absent, Applied, At, RefEdit, Role, Superseded
 from gitref_lock.core.text import JsonObject
 from gitref_lock.core.ticket import MAX_LAND_LIFE_S, Kind, Ticket, Verdict, VerdictKind, build_ticket
-from gitref_lock.errors import Interrupted
+from gitref_lock.errors import Stop
 from gitref_lock.landing.change import Prepared
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.failures import swap_failure
@@ -122,7 +122,7 @@ class Posting:
     """What became of a post: the ticket, or None when its write was killed; and a signal that came meanwhile."""
 
     ticket: LandTicket | None
-    interrupted: Interrupted | None
+    interrupted: Stop | None
 
 
 def draft_ticket(

@@ -16,7 +16,7 @@ from gitref_lock.core.queue import in_service_order
 from gitref_lock.core.record import Event
 from gitref_lock.core.refs import Applied, RefusalKind, Refused, Superseded, Unknown
 from gitref_lock.core.timing import LeaseTiming
-from gitref_lock.errors import ConfigurationError, Interrupted, LeaseLostError
+from gitref_lock.errors import STOPS, ConfigurationError, LeaseLostError
 from gitref_lock.landing.change import Change, Prepared
 from gitref_lock.ports import ObjectsGoneError, RemoteError, StoredCommit
 from gitref_lock.runtime.acquire import Acquirer, AcquireRequest
@@ -74,7 +74,7 @@ class Pusher:
         system = self.errand.remote.system
         try:
             return poll(system, self._attempt, Deadline(system.clock))
-        except (Exception, Interrupted) as error:
+        except (Exception, *STOPS) as error:
             landed = self._settled(error)
             if landed is not None:
                 return landed
@@ -89,7 +89,7 @@ class Pusher:
         """End what is posted; a signal that comes just then does not leave it to be landed after all."""
         try:
             return self.queue.settle(error)
-        except Interrupted as signal:
+        except STOPS as signal:
             landed = self.queue.settle(signal)
             if landed is not None:
                 return landed

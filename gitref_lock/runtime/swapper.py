@@ -28,7 +28,7 @@ from gitref_lock.core.refs import (
     SwapOutcome,
     Unknown,
 )
-from gitref_lock.errors import Interrupted
+from gitref_lock.errors import STOPS, Stop
 from gitref_lock.ports import RemoteError
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.judging import believed, has_moved, is_surely_not_applied, judge_refs, judge_unfenced
@@ -111,7 +111,7 @@ class Swapper:
     """
 
     remote: Remote
-    interrupted: Interrupted | None = None
+    interrupted: Stop | None = None
     was_in_doubt: bool = False
 
     def carry(self, plan: Plan, deadline: Deadline) -> SwapOutcome:
@@ -171,14 +171,14 @@ class Swapper:
                 trust_report=self.remote.trusts_reports,
                 timeout_s=HURRIED_CALL_S if hurried else deadline.capped(self.remote.call_timeout_s),
             )
-        except Interrupted as signal:
+        except STOPS as signal:
             self.interrupted = signal
             return Unknown("interrupted by a signal")
 
     def _pause(self, seconds: float) -> None:
         try:
             self.remote.system.sleeper.sleep(seconds)
-        except Interrupted as signal:
+        except STOPS as signal:
             self.interrupted = signal
 
     def _kill(self, plan: Plan) -> SwapOutcome:
@@ -208,7 +208,7 @@ class Swapper:
                 judged = self._judge(plan, until)
             except RemoteError:
                 return None
-            except Interrupted as signal:
+            except STOPS as signal:
                 self.interrupted = signal
                 return None
             if not isinstance(judged, Breached):
