@@ -77,6 +77,7 @@ class RefusalKind(Enum):
     NAMESPACE = "namespace"
     NAME_COLLISION = "name-collision"
     QUOTA = "quota"
+    STORAGE = "storage"
     NO_ATOMIC = "no-atomic"
     CONTENTION = "contention"
     MISSING_OBJECTS = "missing-objects"

@@ -29,7 +29,8 @@ _STATUS = (
         RefusalKind.POLICY,
     ),
     (r"shallow update not allowed|commit too large|trying to write non-commit|is neither Commit or Tag", "policy"),
-    (r"quota|exceeds|size limit|too large|disk full|no space left", RefusalKind.QUOTA),
+    (r"unable to migrate objects to permanent storage|disk full|no space left", RefusalKind.STORAGE),
+    (r"quota|exceeds|size limit|too large", RefusalKind.QUOTA),
     (r"name conflict|RefNameConflict", RefusalKind.NAME_COLLISION),
 )
 
@@ -39,8 +40,9 @@ _PROGRESS = (
     (r"'[^']+' exists; cannot create '[^']+'", RefusalKind.NAME_COLLISION),
     (r"cannot process '[^']+' and '[^']+' at the same time", RefusalKind.NAME_COLLISION),
     (r"nable to create '[^']*': Permission denied|insufficient permission for adding an object", "permission"),
-    (r"nable to create '[^']*': Read-only file system", "permission"),
-    (r"No space left on device|Disk quota exceeded|exceeds maximum allowed size", RefusalKind.QUOTA),
+    (r"(?:nable to create '[^']*'|nable to create temporary file): Read-only file system", RefusalKind.STORAGE),
+    (r"^unable to create temporary object directory\b|No space left on device", RefusalKind.STORAGE),
+    (r"Disk quota exceeded|exceeds maximum allowed size", RefusalKind.QUOTA),
     (r"trying to write non-commit object", RefusalKind.POLICY),
 )
 

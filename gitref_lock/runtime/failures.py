@@ -30,6 +30,7 @@ _CONFIGURATION_KINDS = {
     RefusalKind.NOT_FOUND: "not-found",
     RefusalKind.NAME_COLLISION: "name-collision",
     RefusalKind.NO_ATOMIC: "no-atomic",
+    RefusalKind.STORAGE: "server-storage",
 }
 
 _REFUSAL_HINTS = {
@@ -37,6 +38,7 @@ _REFUSAL_HINTS = {
     RefusalKind.NAME_COLLISION: "a lock cannot be both a name and the folder of another; choose another name",
     RefusalKind.NO_ATOMIC: "the server cannot apply several refs as one; see 'gitref-lock doctor'",
     RefusalKind.QUOTA: "the host's size or rate limit was reached",
+    RefusalKind.STORAGE: "the server cannot store what it receives: its disk is full, read-only or not its user's",
     RefusalKind.CONTENTION: "the server keeps its ref locked: a stale .lock file on the server, or heavy load",
 }
 

@@ -63,6 +63,14 @@ def _hook(name: str, words: str) -> Callable[[Repo], None]:
     return prepare
 
 
+def _no_room(repo: Repo) -> None:
+    """Put a file where packs are to be kept: a disk that takes no more, whoever the server runs as."""
+    repo.config("receive.unpackLimit", "1")
+    packs = repo.path / "objects" / "pack"
+    packs.rmdir()
+    packs.write_bytes(b"")
+
+
 def _branch(new: Sequence[GitObject], old: Oid | None = None) -> RefEdit:
     return RefEdit(RefName("refs/heads/side"), Absent() if old is None else At(old), new[0].oid, Role.BRANCH)
 
@@ -93,6 +101,7 @@ GIT: Mapping[str, Case] = {
     "protected-branch": Case(
         [_branch(ONE)], ONE, RefusalKind.POLICY, prepare=_hook("pre-receive", "GH006: Protected branch update failed")
     ),
+    "no-storage": Case([create("a", ONE)], ONE, RefusalKind.STORAGE, 3, prepare=_no_room),
     "max-size": Case(
         [create("a", state("heavy", size=60_000))],
         state("heavy", size=60_000),

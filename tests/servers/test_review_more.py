@@ -278,6 +278,23 @@ def test_a_remote_that_takes_no_write_ends_the_wait(git_server: GitHttpServer, r
         push_from(repo, repo_url, "mine", timeout_s=100_000.0, wait_s=120.0)
 
 
+def test_a_server_that_cannot_store_is_named_at_once(
+    git_server: GitHttpServer, bare_repo: Repo, repo_url: str, racer: Repo
+) -> None:
+    """A full or broken disk of the server is no lost race: one sending, exit code 3, and the branch as it was."""
+    bare_repo.config("receive.unpackLimit", "1")
+    packs = bare_repo.path / "objects" / "pack"
+    packs.rmdir()
+    packs.write_bytes(b"")
+    add_key(racer, "mine")
+    before, tip = git_server.counts.snapshot(), tip_at(bare_repo)
+    with pytest.raises(ConfigurationError, match="unable to migrate objects") as refused:
+        push_from(racer, repo_url, "mine")
+    assert (refused.value.code, refused.value.fields["reason"]) == ("server-storage", "storage")
+    assert git_server.counts.snapshot().diff(before).by_kind[WRITE] == 1
+    assert tip_at(bare_repo) == tip
+
+
 def test_another_remote_does_not_decide_an_unfinished_push(
     git_server: GitHttpServer, bare_repo: Repo, repo_url: str, server_root: Path, racer: Repo
 ) -> None:

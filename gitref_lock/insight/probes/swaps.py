@@ -26,7 +26,14 @@ BRANCH_PREFIX = "refs/heads/gitref-locks"
 _RACERS = 6
 _ROUNDS = 2
 _FINAL = frozenset(
-    {RefusalKind.AUTHENTICATION, RefusalKind.NOT_FOUND, RefusalKind.QUOTA, RefusalKind.CONTENTION, RefusalKind.OTHER}
+    {
+        RefusalKind.AUTHENTICATION,
+        RefusalKind.NOT_FOUND,
+        RefusalKind.QUOTA,
+        RefusalKind.STORAGE,
+        RefusalKind.CONTENTION,
+        RefusalKind.OTHER,
+    }
 )
 _UNSAFE = "use another server for locks; see docs/reference/servers.md"
 

@@ -77,13 +77,21 @@ def test_git_s_races_and_busy_files_have_none(name: str, refs: Sequence[str]) ->
         ("shallow update not allowed", "", RefusalKind.POLICY),
         ("RefNameConflict", "", RefusalKind.NAME_COLLISION),
         ("failed to update ref", "error: Unable to create '/r/refs/locks/a.lock': Permission denied", "permission"),
-        ("failed to update ref", "error: unable to create '/r/a.lock': Read-only file system", "permission"),
-        ("unpacker error", "fatal: write error: No space left on device", RefusalKind.QUOTA),
+        ("failed to update ref", "error: unable to create '/r/a.lock': Read-only file system", "storage"),
+        ("unpacker error", "fatal: write error: No space left on device", RefusalKind.STORAGE),
+        ("unpacker error", "fatal: write error: Disk quota exceeded", RefusalKind.QUOTA),
+        ("unable to migrate objects to permanent storage", "", RefusalKind.STORAGE),
     ],
 )
 def test_other_servers_refusals_have_a_kind(status: str, progress: str, kind: RefusalKind | str) -> None:
     """Words of hosts and servers, as their users report them."""
     assert kind_of(said(status, progress)) is RefusalKind(kind)
+
+
+def test_a_server_without_a_place_for_new_objects_has_a_kind() -> None:
+    """When not even the folder for them can be made, git says so in the line about the pack."""
+    report = said("unpacker error", unpack="unable to create temporary object directory")
+    assert kind_of(report) is RefusalKind.STORAGE
 
 
 @pytest.mark.parametrize(
