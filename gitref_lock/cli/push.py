@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from gitref_lock.errors import LeaseLostError, NotAcquiredError, NotHeldError, U
 
 if TYPE_CHECKING:
     from gitref_lock.core.record import Holder
+    from gitref_lock.core.text import JsonObject
     from gitref_lock.pushing import PushOptions, PushReport
     from gitref_lock.runtime.lease import Lease
 
@@ -275,6 +277,13 @@ def _show(run: Run, wanted: PushOptions, report: PushReport) -> None:
     run.report_to_ci(f"push to {report.branch}", value)
 
 
+def _named(values: Sequence[object], item: JsonObject) -> str:
+    """Name the values that both sides set, and say how many more there are."""
+    count = item.get("detail_count")
+    more = count - len(values) if isinstance(count, int) else 0
+    return ", ".join(map(str, values)) + (f" and {more} more" if more > 0 else "")
+
+
 def _tell(run: Run, report: PushReport) -> None:
     from gitref_lock.core.names import lock_name
 
@@ -284,12 +293,9 @@ def _tell(run: Run, report: PushReport) -> None:
         out.warn(f"this landing was {landed.how.value}: see what that means in 'gitref-lock push --help' and the docs")
     for item in landed.conflicts:
         text = f"both sides changed {item.get('path')}: united by '{item.get('strategy')}'"
-        lost = item.get("detail")
+        lost = item.get("detail") or None
         if lost or item.get("strategy") in {"ours", "theirs"}:
-            out.warn(
-                text
-                + (f"; the pushed side wins at {', '.join(map(str, lost))}" if isinstance(lost, list) and lost else "")
-            )
+            out.warn(text + (f"; the pushed side wins at {_named(lost, item)}" if isinstance(lost, list) else ""))
         else:
             out.say(text)
     for oid in landed.rescued:

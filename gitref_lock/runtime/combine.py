@@ -36,6 +36,8 @@ MAX_BATCH_S = 10.0
 """For how long other runners' changes are replayed: a tip that old is likely to be overtaken."""
 
 MAX_SWEPT = 64
+MAX_DETAIL = 20
+"""How many values of one path a report names: a verdict that carries it stays small."""
 
 
 @dataclass(slots=True)
@@ -278,11 +280,15 @@ def conflict_json(item: Conflict) -> JsonObject:
 
 
 def resolution_json(item: Resolution) -> JsonObject:
-    """Return a resolved conflict for reports: path, strategy, both sides' objects, and what was decided."""
+    """Return a resolved conflict for reports: path, strategy, both sides' objects, and what was decided.
+
+    ``detail`` names the first values that both sides set, ``detail_count`` is how many there are.
+    """
     return {
         "path": item.path.decode("utf-8", "replace"),
         "strategy": item.strategy,
         "ours": item.ours,
         "theirs": item.theirs,
-        "detail": list(item.detail[:20]),
+        "detail": list(item.detail[:MAX_DETAIL]),
+        "detail_count": len(item.detail),
     }

@@ -141,6 +141,23 @@ def test_the_first_commit_of_a_new_repository_lands(
     assert subjects_at(bare) == ["first"]
 
 
+def test_values_that_both_sides_set_are_counted_where_not_all_are_named(bare_repo: Repo, work_clone: Repo) -> None:
+    """The report names the first twenty and says how many more there are, in words and as a number."""
+    (work_clone.path / "data.json").write_text("{}\n")
+    assert run(work_clone.path, "push", "-A", "-m", "start").returncode == 0
+    theirs = clone(work_clone.git("remote", "get-url", "origin"), work_clone.path.parent / "theirs")
+    for side, value in ((theirs, "theirs"), (work_clone, "ours")):
+        keys = {f"key{number:02}": value for number in range(25)}
+        (side.path / "data.json").write_text(json.dumps(keys, indent=1) + "\n")
+    words = ("push", "-A", "-m", "keys", "--strategy", "data.json=json")
+    assert run(theirs.path, *words).returncode == 0
+    done = run(work_clone.path, *words, "--json")
+    [item] = json.loads(done.stdout)["conflicts"]
+    assert (len(item["detail"]), item["detail_count"]) == (20, 25)
+    assert "/key19 and 5 more" in done.stderr
+    assert keys_at(bare_repo)["key24"] == "ours"
+
+
 def test_a_new_branch_is_created_on_the_remote_only(bare_repo: Repo, changed: Repo) -> None:
     """-b NAME creates the branch that never was there, and no local one."""
     tip = tip_at(bare_repo)
