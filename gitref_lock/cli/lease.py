@@ -84,6 +84,25 @@ def release(run: Run, names: options.Names = None, lease: options.LeaseToken = N
     run.report_to_ci(f"Lock {', '.join(asked)} {'released' if released else 'was not held'}", value)
     if not released:
         run.out.say(f"{', '.join(asked)}: nothing of this job's to release")
+    for name, state in mine.others.items():
+        _warn_of_held(run, name, state)
+
+
+def _warn_of_held(run: Run, name: LockName, state: LockState | None) -> None:
+    """Say that a lock stays held: a job that acquired it in another folder cannot end it from here."""
+    from gitref_lock.core.record import LockRecord
+
+    record = state.record if state is not None else None
+    if not isinstance(record, LockRecord) or record.holder is None:
+        return
+    text = f"{name} stays held: this folder holds no lease on it"
+    if run.ci.job and record.holder.id == run.holder().id:
+        where = f", on {record.holder.host}" if record.holder.host else ""
+        text += (
+            f", but this CI job does ({record.holder.label}, {record.holder.id}{where}): "
+            "release it in the folder that acquired it, or with --lease TOKEN"
+        )
+    run.out.warn(text)
 
 
 def _forget(run: Run, lease: Lease) -> None:

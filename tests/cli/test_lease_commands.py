@@ -181,6 +181,21 @@ def test_a_lease_that_was_broken_is_not_released_again(cli: Cli, other: Cli) -> 
     assert cli("release", "main", "--json", code=5).error["holder"]["name"] == "other"
 
 
+def test_release_if_held_says_that_a_lock_stays_held(cli: Cli, other: Cli) -> None:
+    """From a folder without the lease it is told and no failure; where the same CI job holds it, with the way out."""
+    job = {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "1", "GITHUB_RUN_ATTEMPT": "1", "GITHUB_JOB": "a"}
+    cli.under(**job, GITHUB_ACTOR="octo")("acquire", "main")
+    stranger = other("release", "main", "--if-held", "--json")
+    assert stranger.json["released"] is False
+    assert "main stays held: this folder holds no lease on it" in stranger.err
+    assert "octo" not in stranger.err
+    same = other.under(**job)("release", "main", "--if-held")
+    assert "this CI job does (octo, github:1/1/a" in same.err
+    assert "--lease TOKEN" in same.err
+    cli.under(**job)("release", "main")
+    assert "stays held" not in other("release", "main", "--if-held").err
+
+
 def test_a_token_frees_a_lock_from_anywhere(cli: Cli, other: Cli) -> None:
     """--lease, and the environment for the lock that it names, stand for the lease file."""
     token = cli("acquire", "main").token
