@@ -24,7 +24,7 @@ Watch = Annotated[
 History = Annotated[
     int, Option("--history", envvar="GITREF_LOCK_HISTORY", metavar="N", help="Show the last N transitions too.")
 ]
-All = Annotated[bool, Option("--all", "-a", envvar="GITREF_LOCK_ALL", help="Every lock of the remote.")]
+All = Annotated[bool, Option("--all", "-a", envvar="GITREF_LOCK_INSPECT_ALL", help="Every lock of the remote.")]
 
 
 def inspect(

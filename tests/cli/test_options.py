@@ -10,6 +10,12 @@ TYPED_ONLY = {"--force", "--preempt", "--emergency", "--fix", "--help", "--versi
 NOT_BY_NAME = {"--lease"}
 """The lease comes from ``GITREF_LOCK_LEASE`` only together with the name of its lock."""
 
+OWN_NAMES = {("inspect", "--all"): "GITREF_LOCK_INSPECT_ALL", ("status", "--all"): "GITREF_LOCK_INSPECT_ALL"}
+"""What means something else than the option of that name in another command has a name of its own."""
+
+SAME_WISH = {"GITREF_LOCK_DRY_RUN"}
+"""What is told in the words of each command and means the same in all: show, and change nothing."""
+
 ONE_PIECE_OF_WORK = {"--command", "--file", "--lock", "--message", "--tag", "--tag-message", "--trailer"}
 """What is run or committed this one time is no setting: inherited by a nested command it would be done twice."""
 
@@ -24,13 +30,27 @@ def test_every_option_has_its_variable() -> None:
             if parameter.param_type_name != "option" or set(words) & (NOT_BY_NAME | ONE_PIECE_OF_WORK):
                 continue
             variable = parameter.envvar
+            own = f"GITREF_LOCK_{words[0][2:].replace('-', '_').upper()}"
             if set(words) & TYPED_ONLY:
                 wrong |= {f"{name} {words[0]}"} if variable else set()
             elif not variable:
                 missing.add(f"{name} {words[0]}")
-            elif words[0].startswith("--") and variable != f"GITREF_LOCK_{words[0][2:].replace('-', '_').upper()}":
+            elif words[0].startswith("--") and variable != OWN_NAMES.get((name, words[0]), own):
                 wrong.add(f"{name} {words[0]} {variable}")
     assert (missing, wrong) == (set(), set())
+
+
+def test_one_variable_means_one_thing() -> None:
+    """Options that share a variable take the same kind of value and say the same of it; exceptions are named."""
+    group = typer.main.get_command(build(list(COMMANDS)))
+    meanings: dict[str, dict[str, str]] = {}
+    for name, command in group.commands.items():  # type: ignore[attr-defined]  # a group
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and parameter.envvar:
+                said = f"{parameter.type.name} {parameter.help}"
+                meanings.setdefault(str(parameter.envvar), {}).setdefault(said, name)
+    shared = {variable for variable, said in meanings.items() if len(said) > 1}
+    assert shared == SAME_WISH
 
 
 def test_only_the_asked_command_is_loaded() -> None:
