@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gitref_lock.ci import detect, holder_of
 from gitref_lock.core.names import lock_name
+from gitref_lock.core.record import DEFAULT_PRIORITY
 from gitref_lock.core.timing import LeaseTiming
 from gitref_lock.errors import GitrefLockError
 from gitref_lock.ports import RemoteError, System
@@ -39,7 +40,7 @@ class Lock:
     name: str | Sequence[str]
     ttl: float = 1800.0
     wait: float | None = None
-    priority: int = 20
+    priority: int = DEFAULT_PRIORITY
     reason: str = ""
     holder: str = ""
     directory: Path = field(default_factory=Path)

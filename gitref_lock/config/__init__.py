@@ -26,12 +26,12 @@ from gitref_lock.config.values import (
     parse_ttl,
 )
 from gitref_lock.core.lean import dataclass
+from gitref_lock.core.record import DEFAULT_PRIORITY
 from gitref_lock.errors import ConfigurationError
 
 FILE = ".gitref-lock.toml"
 PYPROJECT = "pyproject.toml"
 TABLE = "gitref-lock"
-DEFAULT_PRIORITY = 20
 ON_TIMEOUT = ("fail", "proceed-unlocked")
 LOG_FORMATS = ("text", "json")
 

@@ -28,6 +28,8 @@ SCHEMA = 1
 MIN_TTL_S = 5.0
 MAX_TTL_S = 86_400.0
 MAX_PRIORITY = 1000
+DEFAULT_PRIORITY = 20
+"""What commands and programs queue with that name no priority."""
 MAX_GENERATION = 2**53
 READ_LIMIT = 65_536
 WRITE_LIMIT = 1024

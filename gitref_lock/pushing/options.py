@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 
 from gitref_lock.core.lean import dataclass
-from gitref_lock.core.record import Holder
+from gitref_lock.core.record import DEFAULT_PRIORITY, Holder
 from gitref_lock.core.timing import QueueTiming
 from gitref_lock.landing.commit import CommitWish
 from gitref_lock.landing.workspace import Selection
@@ -16,7 +16,7 @@ class PushOptions:
     """What the user asks of a push. ``branch`` None means the checked-out one; ``rules`` are ``GLOB=STRATEGY`` texts.
 
     ``ci_branch`` is what the CI's variables name, for a detached HEAD. ``ignores_lock`` lands without
-    the lock, at once.
+    the lock, at once. ``priority`` is the command line's default, so that programs and commands queue alike.
     """
 
     holder: Holder
@@ -29,7 +29,7 @@ class PushOptions:
     tags: tuple[str, ...] = ()
     tag_message: str | None = None
     wait_s: float | None = None
-    priority: int = 0
+    priority: int = DEFAULT_PRIORITY
     require_fence: bool = False
     may_degrade: bool = True
     combine: bool = True

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import gitref_lock
-from gitref_lock import Lease, LeaseLostError, Lock, NotAcquiredError
-from gitref_lock.config import DEFAULT_PRIORITY
+from gitref_lock import Lease, LeaseLostError, Lock, NotAcquiredError, PushOptions
+from gitref_lock.config import DEFAULT_PRIORITY, Settings
 from gitref_lock.core.names import LockName
+from gitref_lock.core.record import Holder
 from gitref_lock.runtime.deadline import Deadline
 from tests.support.gitcli import Repo, git_env
 
@@ -36,6 +37,7 @@ def test_holding(bare_repo: Repo, tmp_path: Path) -> None:
 def test_a_program_queues_like_a_command(bare_repo: Repo, tmp_path: Path) -> None:
     """Without a word about it both have the same priority; a lower one would put every program behind by minutes."""
     assert lock(bare_repo, tmp_path).priority == DEFAULT_PRIORITY
+    assert PushOptions(Holder("me")).priority == Settings().priority_for("") == DEFAULT_PRIORITY
 
 
 def test_the_lock_is_freed_when_the_body_fails(bare_repo: Repo, tmp_path: Path) -> None:
