@@ -72,3 +72,8 @@ bench-check: setup ## measure single operations; fail when a ratio is over 25 % 
 simulate: setup ## replay one run in virtual time (SEED=, RUNNERS=, STEPS=), or run SEEDS= of them from FIRST= on
 	@$(PY) scripts/simulate $(if $(SEED),--seed $(SEED)) $(if $(RUNNERS),--runners $(RUNNERS)) \
 		$(if $(STEPS),--steps $(STEPS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST))
+
+.PHONY: torture
+torture: setup ## kill real processes everywhere for MINUTES= (5) over HTTP and ssh (SEED=, TRANSPORT=http or ssh)
+	@$(PY) scripts/torture $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(TRANSPORT),--transport $(TRANSPORT))

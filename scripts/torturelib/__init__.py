@@ -1,0 +1,1 @@
+"""The parts of ``scripts/torture``: plan, world, servers, runners, record, judge."""
