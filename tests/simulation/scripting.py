@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from gitref_lock.testing.oracles import judge
 from gitref_lock.testing.sim import finish
-from gitref_lock.testing.sim_actors import Job, Runner
+from gitref_lock.testing.sim_actors import LOCK, Job, Runner
 from gitref_lock.testing.sim_faults import Faults
 from gitref_lock.testing.sim_jobs import launch
 from gitref_lock.testing.sim_network import Fate
@@ -18,6 +19,17 @@ Fates = Mapping[tuple[str, str, int], Fate]
 
 JobsOf = Callable[[Sequence[Runner]], Mapping[int, list[tuple[float, Job]]]]
 """Given the runners, what each does: seconds of true time before it, and the job."""
+
+
+def hold(runner: Runner, **options: object) -> Job:
+    """Return a job that acquires, works and releases."""
+    settings = {"locks": (LOCK,), "ttl_s": 10.0, "wait_s": 120.0, "work_s": 1.0, **options}
+    return partial(runner.hold, **settings)  # type: ignore[arg-type]  # options as they came
+
+
+def push(runner: Runner, kind: str = "own", **options: object) -> Job:
+    """Return a job that pushes one change."""
+    return partial(runner.push, kind=kind, **{"wait_s": 60.0, **options})  # type: ignore[arg-type]  # as they came
 
 
 def play(runners: int, jobs: JobsOf, fates: Fates | None = None, tune: Callable[[World], None] | None = None) -> World:

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 from gitref_lock.core.names import Oid
 from gitref_lock.remotes.streams import LinkError
-from gitref_lock.testing.sim_actors import LOCK, Runner
+from gitref_lock.testing.sim_actors import LOCK
 from gitref_lock.testing.sim_network import Fate
 from gitref_lock.testing.sim_world import World
-from tests.simulation.scripting import faults_of, play, results
-
-
-def _hold(runner: Runner, **options: object) -> partial[None]:
-    settings = {"locks": (LOCK,), "ttl_s": 10.0, "wait_s": 120.0, "work_s": 1.0, **options}
-    return partial(runner.hold, **settings)  # type: ignore[arg-type]  # options as they came
-
-
-def _push(runner: Runner, kind: str = "own", **options: object) -> partial[None]:
-    return partial(runner.push, kind=kind, **{"wait_s": 60.0, **options})  # type: ignore[arg-type]  # as they came
+from tests.simulation.scripting import faults_of, hold, play, push, results
 
 
 def test_a_claim_found_after_its_lease_is_over_is_not_used() -> None:
@@ -28,7 +18,7 @@ def test_a_claim_found_after_its_lease_is_over_is_not_used() -> None:
     blind = {("r0", "ls-refs", number): Fate(lost=True, is_quiet=True) for number in range(2, 4)}
     world = play(
         2,
-        lambda runners: {0: [(0.0, _hold(runners[0], ttl_s=5.0))], 1: [(12.0, _hold(runners[1], work_s=20.0))]},
+        lambda runners: {0: [(0.0, hold(runners[0], ttl_s=5.0))], 1: [(12.0, hold(runners[1], work_s=20.0))]},
         {("r0", "swap", 1): late, **blind},
     )
     assert results(world) == ["acquired", "acquired"]
@@ -41,9 +31,9 @@ def test_a_claim_found_after_it_was_broken_is_not_used() -> None:
     world = play(
         3,
         lambda runners: {
-            0: [(0.0, _hold(runners[0], ttl_s=30.0, work_s=5.0))],
+            0: [(0.0, hold(runners[0], ttl_s=30.0, work_s=5.0))],
             1: [(3.0, runners[1].break_lock)],
-            2: [(4.0, _hold(runners[2], ttl_s=30.0, work_s=60.0, wait_s=0.0))],
+            2: [(4.0, hold(runners[2], ttl_s=30.0, work_s=60.0, wait_s=0.0))],
         },
         {("r0", "swap", 1): Fate(reply_lost=True, is_quiet=True)},
     )
@@ -57,7 +47,7 @@ def test_a_copy_of_a_contended_ticket_is_recognised() -> None:
     """A ticket whose first copy met a busy server and whose second copy was granted is ours; nothing lands twice."""
     world = play(
         2,
-        lambda runners: {0: [(0.0, _hold(runners[0], work_s=4.0))], 1: [(2.0, _push(runners[1], "lines"))]},
+        lambda runners: {0: [(0.0, hold(runners[0], work_s=4.0))], 1: [(2.0, push(runners[1], "lines"))]},
         {("r1", "swap", 1): Fate(again_s=0.02)},
         tune=lambda world: world.kernel.at(2.0, lambda: setattr(world.server, "busy_pushes", 1)),
     )
@@ -70,7 +60,7 @@ def test_a_landing_sent_twice_by_a_proxy_counts_once() -> None:
     """When a proxy sends a landing again, and only the refusal of the second copy is heard, the push has landed."""
     world = play(
         1,
-        lambda runners: {0: [(0.0, _push(runners[0], "lines"))]},
+        lambda runners: {0: [(0.0, push(runners[0], "lines"))]},
         {("r0", "swap", 2): Fate(again_s=0.2, is_second_heard=True)},
     )
     assert results(world) == ["landed"]
@@ -85,7 +75,7 @@ def test_a_refusal_of_a_second_copy_does_not_hide_a_landing() -> None:
 
     world = play(
         1,
-        lambda runners: {0: [(0.0, _push(runners[0]))]},
+        lambda runners: {0: [(0.0, push(runners[0]))]},
         {("r0", "swap", 2): Fate(again_s=0.2, is_second_heard=True)},
         tune=closing,
     )
@@ -98,7 +88,7 @@ def _tip(world: World) -> Oid:
 
 def test_release_after_a_landing_under_the_lease_is_harmless() -> None:
     """A lease whose landing has freed the lock can still be released; there is nothing left to free."""
-    world = play(1, lambda runners: {0: [(0.0, _push(runners[0], lease_ttl_s=30.0))]})
+    world = play(1, lambda runners: {0: [(0.0, push(runners[0], lease_ttl_s=30.0))]})
     assert results(world) == ["acquired", "landed"]
     assert world.history.leases[0].released_s is not None
     assert faults_of(world) == []
@@ -116,7 +106,7 @@ def test_a_landing_is_not_forgotten_when_its_lease_cannot_be_released() -> None:
         for kind in ("swap", "ls-refs")
         for number in range(4 if kind == "swap" else 5, 60)
     }
-    world = play(1, lambda runners: {0: [(0.0, _push(runners[0]))]}, lost, tune=piecewise)
+    world = play(1, lambda runners: {0: [(0.0, push(runners[0]))]}, lost, tune=piecewise)
     assert results(world) == ["landed"]
     assert faults_of(world) == []
 
@@ -128,7 +118,7 @@ def test_a_waiter_on_a_server_without_atomic_gets_the_lock() -> None:
         world.server.atomic = False
         world.history.is_fenced = False
 
-    world = play(2, lambda runners: {0: [(0.0, _hold(runners[0]))], 1: [(0.5, _hold(runners[1]))]}, tune=piecewise)
+    world = play(2, lambda runners: {0: [(0.0, hold(runners[0]))], 1: [(0.5, hold(runners[1]))]}, tune=piecewise)
     assert results(world) == ["acquired", "acquired"]
     assert not any(ref.startswith("refs/lock-queue/") for ref in world.server.refs)
 
@@ -144,10 +134,10 @@ def test_a_posted_change_whose_ticket_is_gone_is_found_in_the_branch() -> None:
     world = play(
         4,
         lambda runners: {
-            0: [(0.0, _hold(runners[0], work_s=3.0))],
-            1: [(0.5, _push(runners[1], "lines", wait_s=30.0))],
-            2: [(1.0, _push(runners[2]))],
-            3: [(10.0, _push(runners[3]))],
+            0: [(0.0, hold(runners[0], work_s=3.0))],
+            1: [(0.5, push(runners[1], "lines", wait_s=30.0))],
+            2: [(1.0, push(runners[2]))],
+            3: [(10.0, push(runners[3]))],
         },
         blind,
         tune=far_ahead,
@@ -175,9 +165,9 @@ def test_a_server_that_dies_between_two_refs_gets_the_missing_verdicts() -> None
     world = play(
         3,
         lambda runners: {
-            0: [(0.0, _hold(runners[0], work_s=3.0))],
-            1: [(0.5, _push(runners[1], "lines"))],
-            2: [(0.6, _push(runners[2], "lines"))],
+            0: [(0.0, hold(runners[0], work_s=3.0))],
+            1: [(0.5, push(runners[1], "lines"))],
+            2: [(0.6, push(runners[2], "lines"))],
         },
         tune=dying,
     )
@@ -191,9 +181,9 @@ def test_cleaning_up_after_a_claim_does_not_use_up_the_lease() -> None:
     world = play(
         3,
         lambda runners: {
-            0: [(0.0, _hold(runners[0], work_s=3.0))],
-            1: [(0.5, _hold(runners[1], wait_s=100.0))],
-            2: [(1.0, _hold(runners[2], ttl_s=10.0, wait_s=100.0, is_polite=False))],
+            0: [(0.0, hold(runners[0], work_s=3.0))],
+            1: [(0.5, hold(runners[1], wait_s=100.0))],
+            2: [(1.0, hold(runners[2], ttl_s=10.0, wait_s=100.0, is_polite=False))],
         },
         {**deaf, ("r1", "ls-refs", 3): Fate(crash="before")},
     )
@@ -212,8 +202,8 @@ def test_a_state_that_is_gone_before_it_is_read_costs_a_listing_not_a_minute() -
     world = play(
         2,
         lambda runners: {
-            0: [(0.0, _hold(runners[0], ttl_s=5.0, work_s=8.0))],
-            1: [(0.5, _push(runners[1], wait_s=30.0))],
+            0: [(0.0, hold(runners[0], ttl_s=5.0, work_s=8.0))],
+            1: [(0.5, push(runners[1], wait_s=30.0))],
         },
         {("r1", "fetch", number): Fate(out_s=2.5) for number in range(2, 5)},
         tune=collecting,
@@ -232,8 +222,8 @@ def test_a_machine_that_slept_before_it_wrote_does_not_write_an_early_end() -> N
     world = play(
         2,
         lambda runners: {
-            0: [(0.0, _hold(runners[0], ttl_s=5.0)), (1.0, _hold(runners[0], ttl_s=30.0, is_polite=False))],
-            1: [(45.0, _hold(runners[1], ttl_s=5.0, wait_s=60.0))],
+            0: [(0.0, hold(runners[0], ttl_s=5.0)), (1.0, hold(runners[0], ttl_s=30.0, is_polite=False))],
+            1: [(45.0, hold(runners[1], ttl_s=5.0, wait_s=60.0))],
         },
         {("r0", "fetch", 1): Fate(pause_s=40.0, suspends=True)},
         tune=dated,
@@ -253,8 +243,8 @@ def test_a_landing_whose_second_copy_lost_the_race_has_landed() -> None:
     world = play(
         2,
         lambda runners: {
-            0: [(0.0, _push(runners[0], "lines"))],
-            1: [(1.0, _push(runners[1], "lines")), (0.0, _push(runners[1], "lines"))],
+            0: [(0.0, push(runners[0], "lines"))],
+            1: [(1.0, push(runners[1], "lines")), (0.0, push(runners[1], "lines"))],
         },
         {("r0", "swap", 2): Fate(again_s=3.0, is_second_heard=True, back_s=1.0)},
     )

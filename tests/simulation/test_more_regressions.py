@@ -1,0 +1,102 @@
+"""More interleavings that once broke a promise: lost read-backs, strange clocks, old listings, doubled requests."""
+
+from __future__ import annotations
+
+from gitref_lock.testing.sim_network import Fate
+from gitref_lock.testing.sim_world import EPOCH_S, World
+from tests.simulation.scripting import faults_of, hold, play, push, results
+
+QUEUE = "refs/lock-queue/"
+
+
+def tickets(world: World) -> list[str]:
+    """Return the tickets that are there in the end, ended ones among them."""
+    return [ref for ref in world.server.refs if ref.startswith(QUEUE)]
+
+
+def test_a_lost_race_that_cannot_be_read_back_is_no_refusal() -> None:
+    """Two runners create the lock at once, and the loser's read fails: it tries again, and both land."""
+    world = play(
+        2,
+        lambda runners: {0: [(0.0, push(runners[0], "lines"))], 1: [(0.02, push(runners[1], "lines"))]},
+        {("r1", "ls-refs", 2): Fate(lost=True)},
+    )
+    assert results(world) == ["landed", "landed"]
+    assert faults_of(world) == []
+
+
+def test_a_machine_whose_clock_is_ahead_sweeps_no_fresh_verdict() -> None:
+    """Where replies carry no Date, eleven hours of another machine's clock do not end the life of a verdict."""
+
+    def ahead(world: World) -> None:
+        world.server.clock = None
+        for runner in world.runners[:2]:
+            runner.clock.jump(EPOCH_S - runner.clock.wall())
+        world.runners[2].clock.jump(EPOCH_S + 40_000.0 - world.runners[2].clock.wall())
+
+    world = play(
+        3,
+        lambda runners: {
+            0: [(0.0, hold(runners[0], work_s=3.0))],
+            1: [(0.5, push(runners[1], "lines"))],
+            2: [(20.0, push(runners[2]))],
+        },
+        tune=ahead,
+    )
+    assert results(world) == ["acquired", "landed", "landed"]
+    assert len(tickets(world)) == 1
+    assert faults_of(world) == []
+
+
+def test_a_ticket_outlives_its_landing_though_the_front_ends_disagree() -> None:
+    """A runner that meets a Date behind the lock's own goes by it all the same: its clock may be hours behind."""
+
+    def apart(world: World) -> None:
+        world.server.clock = lambda: EPOCH_S + world.kernel.now + (60.0 if world.kernel.now < 0.3 else 0.0)
+        world.runners[1].clock.jump(EPOCH_S - 40_000.0 - world.runners[1].clock.wall())
+
+    world = play(
+        3,
+        lambda runners: {
+            0: [(0.0, hold(runners[0], work_s=4.0))],
+            1: [(1.0, push(runners[1], "lines"))],
+            2: [(20.0, push(runners[2]))],
+        },
+        tune=apart,
+    )
+    assert results(world) == ["acquired", "landed", "landed"]
+    assert len(tickets(world)) == 1
+    assert faults_of(world) == []
+
+
+def test_a_claim_sent_twice_by_a_proxy_is_held() -> None:
+    """The first copy is granted, the second refused, the read fails, a hook refuses the next: the lock is ours."""
+
+    def closing(world: World) -> None:
+        world.kernel.at(0.3, lambda: setattr(world.server, "pre_receive_hook", lambda _: "closed"))
+        world.kernel.at(5.0, lambda: setattr(world.server, "pre_receive_hook", None))
+
+    world = play(
+        1,
+        lambda runners: {0: [(0.0, hold(runners[0], work_s=6.0))]},
+        {
+            ("r0", "swap", 1): Fate(again_s=0.05, is_second_heard=True),
+            ("r0", "ls-refs", 2): Fate(lost=True),
+        },
+        tune=closing,
+    )
+    assert results(world) == ["acquired"]
+    assert faults_of(world) == []
+
+
+def test_a_ticket_that_an_old_listing_lacks_is_not_posted_again() -> None:
+    """A replica that is half a second behind shows the queue without the ticket just posted: it is waited for."""
+    world = play(
+        2,
+        lambda runners: {0: [(0.0, hold(runners[0], work_s=4.0))], 1: [(1.0, push(runners[1], "lines"))]},
+        {("r1", "ls-refs", 2): Fate(lag_s=0.5)},
+        tune=lambda world: setattr(world.server, "keeps_past", True),
+    )
+    assert results(world) == ["acquired", "landed"]
+    assert len(world.history.refs(QUEUE)) == 1
+    assert faults_of(world) == []
