@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from gitref_lock.cli import options
@@ -58,7 +59,19 @@ def look(run: Run, wanted: tuple[LockName, ...] | None) -> list[LockStatus]:
 
     remote = run.session.remote
     names = all_locks(remote, run.deadline) if wanted is None else wanted
-    return collect(remote, names, run.deadline) if names else []
+    found = collect(remote, names, run.deadline) if names else []
+    return [replace(status, kept_alive=_kept_alive(run, status)) for status in found]
+
+
+def _kept_alive(run: Run, status: LockStatus) -> bool | None:
+    """Tell whether a lease of this clone still has its keep-alive process; None where none was started from here."""
+    record = status.record
+    stored = run.session.memory.read(run.session.key, status.name) if record is not None and record.lease else None
+    if record is None or stored is None or stored.token != record.lease:
+        return None
+    from gitref_lock.cli.keepalive import is_running, log_file
+
+    return is_running(log_file(run, stored.token))
 
 
 def text(found: Sequence[LockStatus], history: int) -> list[str]:
@@ -110,6 +123,12 @@ def lines_of(status: LockStatus, history: int) -> list[str]:
         )
         if status.expired is not None:
             lines.append("  expired: the next runner takes it over")
+        if status.kept_alive is not None:
+            lines.append(
+                "  kept alive by a process of this machine"
+                if status.kept_alive
+                else "  not kept alive any more: its process has ended, see keep-alive-*.log beside the lease"
+            )
     for place, entry in enumerate(status.queue, 1):
         ticket = entry.ticket
         who = f"{ticket.holder.label}, priority {ticket.priority}" if ticket is not None else "an unreadable ticket"

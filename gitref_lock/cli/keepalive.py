@@ -14,10 +14,13 @@ from gitref_lock.errors import NotHeldError, UsageError
 
 if TYPE_CHECKING:
     from gitref_lock.core.names import Nonce
+    from gitref_lock.ports import Sleeper
     from gitref_lock.runtime.lease import Lease
 
 _READY = b"ready\n"
 _START_S = 20.0
+_TRIES = 4
+_PAUSE_S = 0.05
 _NOT_INHERITED = ("GITREF_LOCK_TIMEOUT", "GITREF_LOCK_JSON", "GITREF_LOCK_QUIET", "GITREF_LOCK_TTL")
 
 KeepAlive = Annotated[
@@ -59,7 +62,7 @@ def keep_alive(run: Run, names: options.Names = None, max_age: MaxAge = None, wa
     if len(own) != len(asked):
         raise NotHeldError(f"no lease on {', '.join(asked)} is stored here to be kept alive")
     log = log_file(run, next(iter(own.values())).token)
-    if not _is_only_one(log):
+    if not _is_only_one(log, run.system.sleeper):
         _say_ready()
         run.out.say("another process keeps this lease alive already")
         return
@@ -144,14 +147,34 @@ def _say_ready() -> None:
     os.close(nothing)
 
 
-def _is_only_one(log: Path) -> bool:
-    """Tell whether no other process keeps this lease alive; the lock on the log lasts as long as this process."""
+def _is_only_one(log: Path, sleeper: Sleeper) -> bool:
+    """Tell whether no other process keeps this lease alive; the lock on the log lasts as long as this process.
+
+    It is tried several times: ``is_running`` of another command holds it for a moment.
+    """
     import fcntl
 
     descriptor = os.open(log, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            sleeper.sleep(_PAUSE_S)
+        else:
+            return True
+    os.close(descriptor)
+    return False
+
+
+def is_running(log: Path) -> bool | None:
+    """Tell whether the process that writes to ``log`` still runs; None when there is no such log."""
+    import fcntl
+
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with log.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
     except OSError:
-        os.close(descriptor)
-        return False
-    return True
+        return None
+    return False

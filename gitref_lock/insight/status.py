@@ -22,7 +22,8 @@ class LockStatus:
     """One lock as read. ``state`` None: it does not exist. Durations in seconds, ``now_at`` a Unix second.
 
     ``expired`` names the rule by which the lease is over for this observer; ``expected_wait_s`` is what a runner that
-    came now would wait, None when no hold is on record.
+    came now would wait, None when no hold is on record. ``kept_alive`` tells, of a lease of this clone that was to be
+    kept alive, whether its process still runs; None of any other.
     """
 
     name: LockName
@@ -32,6 +33,7 @@ class LockStatus:
     expired: Rule | None
     expected_wait_s: float | None
     now_at: float
+    kept_alive: bool | None = None
 
     @property
     def record(self) -> LockRecord | None:
@@ -81,6 +83,7 @@ class LockStatus:
             "clock": record.clock.value if record is not None else None,
             "expired": self.expired is not None,
             "expired_by": self.expired.value if self.expired is not None else None,
+            "kept_alive": self.kept_alive,
             "queue": [entry_json(entry, place) for place, entry in enumerate(self.queue, 1)],
             "expected_wait_seconds": None if self.expected_wait_s is None else round(self.expected_wait_s, 1),
         }

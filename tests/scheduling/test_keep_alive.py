@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -67,6 +68,27 @@ def test_it_renews_past_the_ttl_and_ends_with_the_release(jobs: Jobs, kept: Kept
     kept.gone(pid)
     assert [line["event"] for line in history_at(bare_repo)] == ["acquire", "renew", "release"]
     assert not kept.log.exists()
+
+
+def test_inspect_shows_whether_a_lease_is_kept_alive(jobs: Jobs, kept: Kept) -> None:
+    """While the process runs, after it was killed, and of a lease for which none was ever started."""
+
+    def shown(*words: str) -> tuple[object, str]:
+        found = json.loads(jobs.done("inspect", "main", "--json", *words)[1])["locks"][0]["kept_alive"]
+        return found, jobs.done("inspect", "main")[1]
+
+    pid = kept.acquire()
+    state, text = shown()
+    assert (state, "  kept alive by a process of this machine" in text) == (True, True)
+    assert json.loads(jobs.done("acquire", "main", "--json")[1])["reused"] is True
+    os.kill(pid, signal.SIGKILL)
+    kept.gone(pid)
+    state, text = shown()
+    assert (state, "not kept alive any more" in text) == (False, True)
+    assert jobs.done("release", "main")[0] == 0
+    assert jobs.done("acquire", "main")[0] == 0
+    state, text = shown()
+    assert (state, "kept alive" in text) == (None, False)
 
 
 def test_a_lost_lease_ends_it_with_a_word(jobs: Jobs, kept: Kept, bare_repo: Repo) -> None:
