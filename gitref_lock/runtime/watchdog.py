@@ -12,6 +12,8 @@ import os
 import select
 import signal
 import struct
+from dataclasses import field
+from threading import RLock
 
 from gitref_lock.core.lean import dataclass
 from gitref_lock.ports import Clock
@@ -25,23 +27,33 @@ _ENDING_POLL_S = 0.05
 
 @dataclass(slots=True)
 class Watchdog:
-    """The holder's end: tell it the deadline, and at last that it is not needed any more."""
+    """The holder's end: tell it the deadline, and at last that it is not needed any more.
+
+    A renewal may end while the watchdog is dismissed: what it still has to tell must not reach the file or socket that
+    has got the pipe's number since.
+    """
 
     pid: int
     pipe: int
+    _guard: RLock = field(default_factory=RLock)
 
     def until(self, boottime_s: float) -> bool:
         """Tell the watchdog to end the command at this instant of the suspend-counting clock; False when it is gone."""
-        try:
-            os.write(self.pipe, _MESSAGE.pack(boottime_s))
-        except BrokenPipeError:
-            return False
-        return True
+        with self._guard:
+            if self.pipe < 0:
+                return False
+            try:
+                os.write(self.pipe, _MESSAGE.pack(boottime_s))
+            except BrokenPipeError:
+                return False
+            return True
 
     def dismiss(self) -> None:
         """End the watchdog without touching the command, and reap it."""
         os.kill(self.pid, signal.SIGKILL)  # not by a message: it may be stopped, and its last act must not come later
-        os.close(self.pipe)
+        with self._guard:
+            pipe, self.pipe = self.pipe, -1
+        os.close(pipe)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
 

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from gitref_lock.runtime.watchdog import Watchdog
 from tests.scheduling.jobs import ROOT, eventually, is_running
 
 SUPERVISOR = """
@@ -166,6 +168,23 @@ def test_dismissal_leaves_the_group_alone(start: Start) -> None:
     assert scene.ask("dismiss") == "dismissed"
     assert not is_running(scene.watchdog)
     assert scene.group.poll() is None
+
+
+def test_a_renewal_that_ends_after_the_dismissal_writes_nowhere(tmp_path: Path) -> None:
+    """The renewing thread may speak last: the file that got the pipe's number by then stays as it is."""
+    reader, writer = os.pipe()
+    stand_in = subprocess.Popen(["sleep", "600"])
+    dog = Watchdog(stand_in.pid, writer)
+    dog.dismiss()
+    stand_in.wait(30)
+    successor = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    try:
+        assert successor == writer
+        assert not dog.until(1.0)
+        assert (tmp_path / "file").read_bytes() == b""
+    finally:
+        os.close(successor)
+        os.close(reader)
 
 
 def test_signals_to_the_owners_group_do_not_reach_it(start: Start) -> None:
