@@ -13,7 +13,7 @@ LOCKS = ("main", "deploy/a", "deploy/b")
 TRANSPORTS = ("http", "ssh")
 
 _WHENS = ("before", "meanwhile", "after", "mid-reply")
-_HTTP = (("ls-refs", 2), ("advertise-receive", 2), ("receive-pack", 3), ("fetch", 2))
+_HTTP = (("ls-refs", 2), ("advertise-receive", 1), ("receive-pack", 3), ("fetch", 2))
 _SSH = (("git-upload-pack", 2), ("git-receive-pack", 3))
 LOCAL_STEPS = (
     "write-journal",
@@ -129,7 +129,7 @@ def make_plan(seed: int, number: int, transport: str, *, clones: int = 16, jobs:
     """Draw one round. Over the rounds of one seed every place comes up."""
     deck = places(transport)
     Random(f"{seed} {transport}").shuffle(deck)
-    drawer = _Drawer(Random(f"{seed} {number} {transport}"), transport, deck, number * clones)
+    drawer = _Drawer(Random(f"{seed} {number} {transport}"), transport, deck, number * clones * 2)
     drawn = tuple(tuple(drawer.jobs_of(f"r{number}c{clone:02d}", jobs)) for clone in range(clones))
     people = tuple(drawer.random.uniform(0.5, 6) for _ in range(drawer.random.randrange(4)))
     return Plan(seed, number, transport, drawn, people)
@@ -152,17 +152,15 @@ class _Drawer:
             draw = {"push": self._push, "run": self._run, "lease": self._lease}.get(kind)
             made = draw() if draw is not None else self._look(kind)
             if any(job.kill is not None for job in made):
-                made.append(self._follow_up())
+                made.append(self._follow_up(may_die=True))
+            if made[-1].kill is not None:
+                made.append(self._follow_up(may_die=False))
             jobs += made
         return [replace(job, name=f"{clone}j{index}", faults=self._faults()) for index, job in enumerate(jobs)]
 
     def _push(self) -> list[Job]:
         random = self.random
         options = random.choice(((), (), ("--priority", "20"), ("--no-combine",), ("--priority", "-5")))
-        kill = None
-        if random.random() < 0.6:
-            kill = self._armed(self._deck[self._at % len(self._deck)])
-            self._at += 1
         job = Job(
             "",
             "push",
@@ -170,13 +168,20 @@ class _Drawer:
             commits=random.choice((0, 0, 0, 1, 2)),
             own_paths=random.random() < 0.3,
             pause_s=random.uniform(0, 0.5),
-            kill=kill,
+            kill=self._dealt() if random.random() < 0.85 else None,
         )
         return [job]
 
-    def _follow_up(self) -> Job:
+    def _dealt(self) -> Kill:
+        """Take the next place of the deck."""
+        self._at += 1
+        return self._armed(self._deck[self._at % len(self._deck)])
+
+    def _follow_up(self, *, may_die: bool) -> Job:
+        """Draw what comes after a blow; it may be struck as well."""
         prelude = self.random.choice(((), (), ("fetch", "-q", "origin"), ("status", "--short")))
-        return Job("", "push", prelude=prelude)
+        kill = self._dealt() if may_die and self.random.random() < 0.4 else None
+        return Job("", "push", prelude=prelude, kill=kill)
 
     def _run(self) -> list[Job]:
         random = self.random
@@ -196,7 +201,7 @@ class _Drawer:
         options = ("--ttl", self.random.choice(("5s", "8s", "12s")), "--wait", "20s")
         between = self.random.choice((["renew"], [], ["push"] if lock == "main" else ["renew"]))
         kinds = ["acquire", *between, "release"]
-        struck = self.random.randrange(len(kinds) * 2)
+        struck = self.random.randrange(len(kinds) + 1)
         return [
             Job(
                 "",
@@ -215,10 +220,10 @@ class _Drawer:
 
     def _of_lock(self, steps: tuple[str, ...] = ()) -> Kill | None:
         """Draw a blow for a command that only moves locks: one request, a step of its own, or any moment."""
-        if self.random.random() < 0.4 and not steps:
+        if self.random.random() < 0.3 and not steps:
             return None
         requests = [kill for kill in self._deck if kill.when and kill.nth < 3 and kill.place != "fetch"]
-        return self._armed(self.random.choice([*requests, *map(Kill, steps * 3), *[Kill(CLOCK)] * 6]))
+        return self._armed(self.random.choice([*requests, *map(Kill, steps * 6), *[Kill(CLOCK)] * 6]))
 
     def _armed(self, kill: Kill) -> Kill:
         """Choose the signal. A process that strikes itself at a step is always killed."""

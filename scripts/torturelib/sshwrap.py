@@ -97,8 +97,9 @@ def relay(words: list[str], order: Order) -> int:
                     return child.wait()
                 if is_sent and order.when != "meanwhile" and not order.is_done:
                     is_deaf = order.carry_out()
-                    if is_deaf:
-                        os.close(1)
+                    if is_deaf and not order.sign:
+                        child.kill()  # the work is done; only our end lets the caller know that nothing comes
+                        return _REFUSED
                 if not is_deaf:
                     is_deaf = not written(data)
 

@@ -116,7 +116,7 @@ def hold_at_the_same_time(round_: Round) -> None:
     beats = [json.loads(line) for line in own.read_text().splitlines()]
     other = [{**beat, "token": "0" * 24, "at_s": beat["at_s"] + 0.01} for beat in beats]
     one = next(item for item in round_.done if item.job.name == "c5run")
-    round_.done.append(replace(one, clone="c0", job=replace(one.job, name="planted")))
+    round_.done.append(replace(one, clone="c00", job=replace(one.job, name="planted")))
     round_.world.job("planted").mkdir()
     (round_.world.job("planted") / "holds").write_text("".join(json.dumps(beat) + "\n" for beat in other))
 
