@@ -27,11 +27,23 @@ class ObjectKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Delta:
+    """How an object's payload is made from that of ``base``, which the receiver has (gitformat-pack(5))."""
+
+    base: Oid
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class GitObject:
-    """One git object: its kind and its payload (without header). ``oid`` is its SHA-1 id."""
+    """One git object: its kind and its payload (without header). ``oid`` is its SHA-1 id.
+
+    ``delta`` is a shorter way to send it to a remote that has the base; it is no part of what the object is.
+    """
 
     kind: ObjectKind
     data: bytes = field(repr=False)
+    delta: Delta | None = field(default=None, repr=False, compare=False)
     oid: Oid = field(init=False)
 
     def __post_init__(self) -> None:

@@ -13,11 +13,15 @@ from dulwich.object_store import BaseObjectStore
 from dulwich.objects import ObjectID, Tree
 
 from gitref_lock.core.names import Oid
-from gitref_lock.core.objects import GitObject, ObjectKind
+from gitref_lock.core.objects import Delta, GitObject, ObjectKind
+from gitref_lock.landing.delta import make_delta
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, is_reachable, parents_of, tree_of
 
 _KINDS = {1: ObjectKind.COMMIT, 2: ObjectKind.TREE, 3: ObjectKind.BLOB, 4: ObjectKind.TAG}
+_DELTA_FROM_BYTES, _DELTA_TO_BYTES = 512, 16 << 20
+"""Smaller objects are not worth a delta, larger ones not the memory."""
+
 _GITLINK = 0o160000
 _FOLDER = 0o040000
 
@@ -86,7 +90,7 @@ def _new_in(
     """Yield the trees and blobs of ``tree`` that no tree in ``known`` has at the same place."""
     if tree in sent or tree in known:
         return
-    yield git_object(store, tree)
+    yield _thinned(store, git_object(store, tree), known, sent)
     others = [_entries(store, other) for other in known]
     for name, (mode, oid) in _entries(store, tree).items():
         beside = [entries[name] for entries in others if name in entries]
@@ -96,7 +100,26 @@ def _new_in(
             below = [other_oid for other_mode, other_oid in beside if other_mode == _FOLDER]
             yield from _new_in(store, oid, below, sent, is_partial=is_partial)
         elif not is_partial or ObjectID(oid.encode("ascii")) in store:
-            yield git_object(store, oid)
+            replaced = [other_oid for other_mode, other_oid in beside if other_mode != _GITLINK]
+            yield _thinned(store, git_object(store, oid), replaced, sent)
+
+
+def _thinned(store: BaseObjectStore, item: GitObject, replaced: Sequence[Oid], sent: Collection[Oid]) -> GitObject:
+    """Return ``item`` with its delta from what stood in its place, where that saves half of it or more.
+
+    Only what the remote has serves as a base, nothing that is ``sent`` as well: two deltas never need each other.
+    """
+    bases = [oid for oid in replaced if oid not in sent]
+    if not bases or not _DELTA_FROM_BYTES <= len(item.data) <= _DELTA_TO_BYTES:
+        return item
+    try:
+        code, base = store.get_raw(ObjectID(bases[0].encode("ascii")))
+    except KeyError:
+        return item  # a partial clone does not have it
+    if _KINDS[code] is not item.kind or len(base) > _DELTA_TO_BYTES:
+        return item
+    delta = make_delta(base, item.data)
+    return GitObject(item.kind, item.data, Delta(bases[0], delta)) if len(delta) <= len(item.data) // 2 else item
 
 
 def _entries(store: BaseObjectStore, tree: Oid) -> dict[bytes, tuple[int, Oid]]:

@@ -31,12 +31,19 @@ class PackTooLargeError(PackError):
     """The objects inflate to more than the caller wants to hold."""
 
 
-def write_pack(objects: Sequence[GitObject]) -> bytes:
-    """Return a pack (version 2, no deltas) with each object of ``objects`` once, in their order."""
+def write_pack(objects: Sequence[GitObject], *, thin: bool = False) -> bytes:
+    """Return a pack (version 2) with each object of ``objects`` once, in their order.
+
+    ``thin`` sends the deltas that objects carry; the receiver must have their bases. Without it no delta is sent.
+    """
     unique = tuple({item.oid: item for item in objects}.values())
     parts = [b"PACK", struct.pack(">II", 2, len(unique))]
     for item in unique:
-        parts += [_entry_head(_CODES[item.kind], len(item.data)), zlib.compress(item.data, _LEVEL)]
+        if thin and item.delta is not None:
+            head, data = _entry_head(_REF_DELTA, len(item.delta.data)) + bytes.fromhex(item.delta.base), item.delta.data
+        else:
+            head, data = _entry_head(_CODES[item.kind], len(item.data)), item.data
+        parts += [head, zlib.compress(data, _LEVEL)]
     body = b"".join(parts)
     return body + hashlib.sha1(body, usedforsecurity=False).digest()
 

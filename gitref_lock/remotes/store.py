@@ -58,6 +58,7 @@ class GitStore(ABC):
         self._system = system
         self._display_url = display_url
         self._capabilities: Capabilities | None = None
+        self._sends_thin = True
         self._protocol_version: int | None = None
 
     @property
@@ -159,17 +160,29 @@ class GitStore(ABC):
         ordered = checked_order(edits)
         if len(ordered) > 1 and self._capabilities is not None and not self._capabilities.atomic:
             return no_atomic(self._capabilities.agent)
-        body = receive_pack_request(ordered, write_pack(objects), atomic=len(ordered) > 1)
         deadline = self._deadline(timeout_s, SWAP_TIMEOUT_S)
 
         def send() -> Attempt:
-            return self._cleaned(self._push(ordered, body, deadline))
+            return self._cleaned(self._sent(ordered, objects, deadline))
 
         def look(prefixes: Sequence[str]) -> Mapping[RefName, Oid]:
             return self._guarded(lambda: self._list(prefixes, deadline))[0]
 
         settlement = Settlement(ordered, send, look, system=self._system, deadline=deadline, traffic=self.traffic)
         return settlement.outcome(trust_report=trust_report and not self.is_stateful)
+
+    def _sent(self, edits: Sequence[RefEdit], objects: Sequence[GitObject], deadline: Deadline) -> Attempt:
+        """Send one swap; a thin pack that the server cannot unpack is followed by a full one, for nothing was done."""
+        if self._sends_thin and any(item.delta is not None for item in objects):
+            attempt = self._push(edits, self._body(edits, write_pack(objects, thin=True)), deadline)
+            if not isinstance(attempt, Report) or attempt.unpack == "ok":
+                return attempt
+            self._sends_thin = False
+        return self._push(edits, self._body(edits, write_pack(objects)), deadline)
+
+    @staticmethod
+    def _body(edits: Sequence[RefEdit], pack: bytes) -> bytes:
+        return receive_pack_request(edits, pack, atomic=len(edits) > 1)
 
     def _deadline(self, timeout_s: float | None, default_s: float) -> Deadline:
         """Return the end of a call that begins now."""
