@@ -134,6 +134,8 @@ class _Walk:
         slop = _SLOP
         while self._queue and slop:
             if not self._ours_queued:
+                if len(self._theirs) == len(self._commits):
+                    break  # what is theirs has no ancestor of ours
                 slop -= 1
             _, oid = heapq.heappop(self._queue)
             is_theirs = oid in self._theirs
