@@ -65,6 +65,7 @@ class MemoryServer:
         self.busy_pushes = 0
         self.pushes = 0
         self._complete: set[Oid] = set()
+        self._named: dict[Oid, tuple[tuple[Oid, ...], tuple[Oid, ...]]] = {}
         self._lock = threading.RLock()
 
     # What tests and other clients do to it.
@@ -234,26 +235,36 @@ class MemoryServer:
             one = waiting.pop()
             if one in self._complete or one in seen:
                 continue
-            item = self.objects.get(one)
-            if item is None:
+            if one not in self.objects:
                 return False
             seen.add(one)
-            waiting += links_of(item)
+            for named in self._links(one):
+                waiting += named
         self._complete |= seen
         return True
 
-    def _closure(self, starts: Iterable[Oid], parentless: Collection[Oid]) -> set[Oid]:
-        """Return what is reachable from ``starts`` and here, not going behind the ``parentless`` commits."""
+    def _closure(self, starts: Iterable[Oid], parentless: Collection[Oid], known: Collection[Oid] = ()) -> set[Oid]:
+        """Return what ``starts`` reach and is here, not going behind ``parentless`` commits or into ``known``."""
         seen: set[Oid] = set()
         waiting = list(starts)
         while waiting:
             one = waiting.pop()
-            item = self.objects.get(one)
-            if item is None or one in seen:
+            if one in seen or one in known or one not in self.objects:
                 continue
             seen.add(one)
-            waiting += links_of(item, with_parents=one not in parentless)
+            content, parents = self._links(one)
+            waiting += content
+            if one not in parentless:
+                waiting += parents
         return seen
+
+    def _links(self, one: Oid) -> tuple[tuple[Oid, ...], tuple[Oid, ...]]:
+        """Return what an object here names: its content, and its parents."""
+        found = self._named.get(one)
+        if found is None:
+            item = self.objects[one]
+            found = self._named[one] = (tuple(links_of(item, with_parents=False)), parents_of(item))
+        return found
 
     def served(self, request: FetchRequest) -> tuple[list[GitObject], FetchResult]:
         """Return the objects that answer a fetch and the boundary changes; ObjectsGoneError for an unknown want."""
@@ -264,7 +275,7 @@ class MemoryServer:
             boundary = self._boundary(request)
             known = self._closure(request.haves, request.shallow)
             cut = boundary if request.depth is not None else set(request.shallow)
-            reached = self._closure(request.wants, cut)
+            reached = self._closure(request.wants, cut, known if request.depth is None else ())
             sent = [self.objects[one] for one in sorted(reached - known)]
             if request.filter_spec == "blob:none":
                 sent = [item for item in sent if item.kind is not ObjectKind.BLOB or item.oid in request.wants]
