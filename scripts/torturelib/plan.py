@@ -148,7 +148,7 @@ class _Drawer:
         """Draw what one clone does: after a blow comes what a next CI job would do."""
         jobs: list[Job] = []
         while len(jobs) < count:
-            kind = self.random.choices(("push", "run", "lease", "break", "inspect"), (60, 16, 12, 6, 6))[0]
+            kind = self.random.choices(("push", "run", "lease", "break", "inspect"), (50, 24, 14, 6, 6))[0]
             draw = {"push": self._push, "run": self._run, "lease": self._lease}.get(kind)
             made = draw() if draw is not None else self._look(kind)
             if any(job.kill is not None for job in made):

@@ -60,8 +60,8 @@ def _played(plan: Plan, world: World, director: Director, timers: Timers) -> Rou
     names = [f"c{number:02d}" for number in range(len(plan.clones))]
     runners = [Runner(world, name, director, timers) for name in names]
     person = Person(world, plan.number)
-    for name in (*names, NAME):
-        world.make_clone(name)
+    for index, name in enumerate((*names, NAME)):
+        world.make_clone(name, is_shallow=index % 4 == 3 and name != NAME)
     _all(
         *(threading.Thread(target=one.run, args=(jobs,)) for one, jobs in zip(runners, plan.clones, strict=True)),
         threading.Thread(target=person.run, args=(plan.people,)),

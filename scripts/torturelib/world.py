@@ -106,10 +106,11 @@ class World:
         hook.chmod(0o755)
         self.git("update-ref", "refs/heads/main", self.git("commit-tree", "-m", "first", tree))
 
-    def make_clone(self, name: str) -> Path:
+    def make_clone(self, name: str, *, is_shallow: bool = False) -> Path:
         """Clone it, from the disk: only what is tested goes through the server."""
         folder = self.clone(name)
-        self.git("clone", "-q", "--no-hardlinks", self.bare, folder, cwd=self.folder)
+        depth = ["--depth", "1"] if is_shallow else []
+        self.git("clone", "-q", "--no-hardlinks", *depth, f"file://{self.bare}", folder, cwd=self.folder)
         self.git("remote", "set-url", "origin", self.url, cwd=folder)
         self.git("config", "gc.auto", "0", cwd=folder)
         return folder
