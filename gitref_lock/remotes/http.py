@@ -308,7 +308,7 @@ def _retry_after(reply: Reply) -> float | None:
     """Return the seconds that the server asks to wait; its form with a date is read against the reply's own Date."""
     value = reply.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return float(min(int(value), 86400))
+        return float(min(int(value), 86400)) if len(value) < 10 else 86400.0
     until, now = http_date(value), http_date(reply.headers.get("date", ""))
     return None if until is None or now is None else float(max(0, until - now))
 

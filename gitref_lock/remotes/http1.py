@@ -114,6 +114,8 @@ class _Body:
                 self.data += self._engine.decompress(chunk, self._max + 1 - len(self.data))
             except zlib.error as exc:
                 raise HttpError(f"a damaged gzip body: {exc}") from exc
+            if self._engine.unused_data:  # zlib would collect it without a bound
+                raise HttpError("bytes behind the end of a gzip body")
             if self._engine.unconsumed_tail:
                 raise BodyTooLargeError(f"the reply exceeds {self._max} bytes")
         if len(self.data) > self._max:
@@ -153,7 +155,7 @@ def read_reply(
         if status < 400:
             raise
         is_complete, until_end = False, True
-    data = body.finish() if is_complete else bytes(body.data)
+    data = body.finish() if is_complete else bytes(body.data[:max_bytes])
     keep_alive = keep_alive and is_complete and not until_end and not feed.buffer
     return Reply(status, reason, headers, data, keep_alive, is_complete)
 

@@ -56,6 +56,7 @@ def _host_and_port(place: str, default: int) -> tuple[str, int]:
         port = tail.removeprefix(":")
     else:
         host, _, port = place.partition(":")
-    if not host or (port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
+    is_number = port.isascii() and port.isdigit() and len(port) <= 5  # Python reads no number of thousands of digits
+    if not host or (port and not (is_number and 0 < int(port) < 65536)):
         raise RemoteError("unsupported", f"not a host and port: {place[:80]!r}")
     return host, int(port) if port else default

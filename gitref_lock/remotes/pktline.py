@@ -117,23 +117,22 @@ def collect_bands(packets: Iterator[Packet], *, max_bytes: int, keep_error: bool
 
     An error on band 3 raises ServerSaidError, or with ``keep_error`` ends the collection and is returned.
     """
-    data: list[bytes] = []
-    size, progress = 0, ""
+    data, progress = bytearray(), ""  # no list: packets of a byte or none would cost many times their size
     while (packet := next_of(packets)) is not Special.FLUSH:
         content = data_of(packet)
         band, payload = content[:1], content[1:]
         if band == b"\x01":
-            size += len(payload)
-            if size > max_bytes:
+            if len(data) + len(payload) > max_bytes:
                 raise TooLargeError(f"more than {max_bytes} bytes")
-            data.append(payload)
+            data += payload
         elif band == b"\x02":
-            progress = (progress + payload.decode("utf-8", "replace"))[:MAX_PROGRESS_CHARS]
+            if len(progress) < MAX_PROGRESS_CHARS:
+                progress = (progress + payload.decode("utf-8", "replace"))[:MAX_PROGRESS_CHARS]
         elif band == b"\x03":
             said = payload.decode("utf-8", "replace").strip()[:2000]
             if not keep_error:
                 raise ServerSaidError(said or progress.strip()[-2000:])
-            return Bands(b"".join(data), progress, said or "error without words")
+            return Bands(bytes(data), progress, said or "error without words")
         else:
             raise WireError(f"unknown side band {band!r}")
-    return Bands(b"".join(data), progress)
+    return Bands(bytes(data), progress)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gitref_lock.remotes import http
 from gitref_lock.remotes.http1 import BodyTooLargeError, HttpError, Reply, read_reply, request_bytes
 from gitref_lock.remotes.streams import Deadline, LinkError
 from gitref_lock.system import SystemClock
@@ -195,3 +196,26 @@ def test_nothing_breaks_out_of_its_line(target: str, value: str) -> None:
     """An address or a configured header with a line end is refused."""
     with pytest.raises(HttpError):
         request_bytes("GET", target, [("A", value)])
+
+
+def test_nothing_is_collected_behind_a_gzip_body() -> None:
+    """A server that goes on after the compressed body would fill our memory, which no bound on the body saw."""
+    body = gzip.compress(b"hello", mtime=0)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+    assert read(head % len(body) + body).body == b"hello"
+    for size in (7, 1 << 16):
+        with pytest.raises(HttpError, match="behind the end"):
+            read(head % (len(body) + 500) + body + b"x" * 500, size)
+
+
+@pytest.mark.parametrize("value", ["5", "86400", "9" * 9, "9" * 5000])
+def test_any_number_of_seconds_to_wait_is_read(value: str) -> None:
+    """Python reads no number of thousands of digits; a header may hold one."""
+    reply = read(b"HTTP/1.1 503 Busy\r\nRetry-After: " + value.encode() + b"\r\nContent-Length: 0\r\n\r\n")
+    assert http._retry_after(reply) == min(float(value), 86400.0)
+
+
+def test_the_body_of_an_error_is_bounded_too() -> None:
+    """A refusal with a page larger than is wanted is the refusal, with as much of the page as is wanted."""
+    reply = read(b"HTTP/1.1 503 Busy\r\n\r\n" + b"x" * 5000)
+    assert (reply.status, len(reply.body), reply.is_complete) == (503, 1000, False)

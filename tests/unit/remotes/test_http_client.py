@@ -390,7 +390,11 @@ class TestAddresses:
         found = Address.parse(url)
         assert (found.origin, found.target) == (origin, target)
 
-    @pytest.mark.parametrize("url", ["ftp://x/", "x", "http:///x", "http://h:0/", "http://h:99999/", "http://h:a/"])
+    @pytest.mark.parametrize(
+        "url",
+        ["ftp://x/", "x", "http:///x", "http://h:0/", "http://h:99999/", "http://h:a/", f"http://h:{'1' * 5000}/"],
+        ids=lambda url: url[:16],
+    )
     def test_what_is_no_address_is_refused(self, url: str) -> None:
         """Other schemes and impossible ports raise."""
         with pytest.raises(RemoteError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,3 +53,16 @@ def test_an_unknown_band_is_an_error() -> None:
     """Bands beyond the third do not exist."""
     with pytest.raises(pktline.WireError, match="unknown side band"):
         pktline.collect_bands(pktline.packets_of(pktline.pkt(b"\x04x") + pktline.FLUSH_PKT), max_bytes=5)
+
+
+def test_small_packets_cost_no_more_than_their_bytes() -> None:
+    """Packets of two bytes, or of none, do not become a list of objects many times their size."""
+    data = pktline.pkt(b"\x01ab") * 100_000 + pktline.pkt(b"\x01") * 100_000 + pktline.FLUSH_PKT
+    tracemalloc.start()
+    try:
+        bands = pktline.collect_bands(pktline.packets_of(data), max_bytes=200_000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert bands.data == b"ab" * 100_000
+    assert peak < 1_000_000
