@@ -227,11 +227,12 @@ def _table_of(path: Path) -> Mapping[str, object] | None:
 
     try:
         document = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # its own errors, and Python's for numbers of thousands of digits
         raise ConfigurationError(f"{path}: not TOML: {error}", code="bad-config", fields={"file": str(path)}) from None
     if path.name == FILE:
         return document
-    table = document.get("tool", {}).get(TABLE)
+    tools = document.get("tool")
+    table = tools.get(TABLE) if isinstance(tools, dict) else None
     if table is not None and not isinstance(table, dict):
         raise ConfigurationError(f"{path}: tool.{TABLE}: must be a table", code="bad-config")
     return table

@@ -28,7 +28,7 @@ def parse_duration(value: object) -> float:
     """
     seconds: float | None = None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds = float(min(value, 2 * _MAX_DURATION_S))  # TOML knows whole numbers that no float can hold
     elif isinstance(value, str):
         text = value.strip().lower()
         parts = _PART.findall(text)

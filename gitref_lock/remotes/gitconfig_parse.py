@@ -189,7 +189,7 @@ def parse_environment(environ: Mapping[str, str]) -> Iterator[RawEntry]:
     """Yield the settings given by ``GIT_CONFIG_COUNT`` and then those of ``git -c``, which override them."""
     count = environ.get("GIT_CONFIG_COUNT", "").strip()
     if count:
-        if not (count.isascii() and count.isdigit()):
+        if not (count.isascii() and count.isdigit() and len(count) < 10):
             raise bad_config("GIT_CONFIG_COUNT", f"{count!r} is no count")
         for index in range(int(count)):
             name, value = environ.get(f"GIT_CONFIG_KEY_{index}"), environ.get(f"GIT_CONFIG_VALUE_{index}")

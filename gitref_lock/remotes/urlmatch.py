@@ -42,7 +42,7 @@ def normalise(url: str) -> UrlParts | None:
     host, port = _split_port(hostport)
     scheme = scheme.lower()
     port = port.lstrip("0") if port else ""
-    if port and not (port.isascii() and port.isdigit() and int(port) < 65536):
+    if port and not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
         return None
     if port == _DEFAULT_PORTS.get(scheme):
         port = ""

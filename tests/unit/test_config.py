@@ -238,3 +238,24 @@ def test_flags_stand_in_front() -> None:
     """Only what was given replaces what the file says."""
     found = Settings(remote="a", ttl_s=60).with_flags(remote=None, ttl_s=90.0)
     assert (found.remote, found.ttl_s) == ("a", 90)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("tool = 1 # gitref-lock\n", "pyproject.toml"),
+        ("tool = [1] # gitref-lock\n", "pyproject.toml"),
+        ("ttl = " + "9" * 5000 + "\n", FILE),
+        ("wait = " + "9" * 400 + "\n", FILE),
+        ("x = " + "[" * 5000, FILE),
+    ],
+    ids=["tool is a number", "tool is a list", "thousands of digits", "more than a float", "nesting"],
+)
+def test_odd_values_are_faults_of_the_file(tmp_path: Path, text: str, name: str) -> None:
+    """A file that the reader of TOML, or Python's numbers, cannot take is named; one without our table is not ours."""
+    _file(tmp_path, text, name)
+    if name == FILE:
+        with pytest.raises(ConfigurationError, match=FILE):
+            load(tmp_path, tmp_path)
+    else:
+        assert load(tmp_path, tmp_path).source is None

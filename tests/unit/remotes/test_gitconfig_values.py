@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gitref_lock.remotes import gitconfig
 from gitref_lock.remotes.gitconfig import GitConfig, RemoteConfigError
+from gitref_lock.remotes.gitconfig_parse import parse_environment
 
 
 def read(home: Path, text: str) -> GitConfig:
@@ -152,3 +153,14 @@ def test_a_scoped_check_of_certificates_is_not_undone_by_a_general_setting(tmp_p
     config = read(tmp_path, '[http "https://h.example"]\nsslVerify = true\n[http]\nsslVerify = false\n')
     assert config.get_bool_for_url("http", "https://h.example/r", "sslverify", default=True) is True
     assert config.get_bool_for_url("http", "https://x.example/r", "sslverify", default=True) is False
+
+
+def test_numbers_of_thousands_of_digits_are_mistakes(tmp_path: Path) -> None:
+    """Python refuses to read them, which must not look like a bug of ours."""
+    digits = "1" * 5000
+    config = read(tmp_path, f'[core]\n bare = {digits}\n[http "https://host:{digits}/"]\n sslVerify = no\n')
+    with pytest.raises(RemoteConfigError, match="neither a boolean"):
+        config.get_bool("core", None, "bare")
+    assert config.get_bool_for_url("http", "https://host/r.git", "sslVerify", default=True)
+    with pytest.raises(RemoteConfigError, match="no count"):
+        list(parse_environment({"GIT_CONFIG_COUNT": digits}))
