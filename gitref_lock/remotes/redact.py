@@ -13,12 +13,15 @@ MASK = "***"
 
 # Patterns are compiled on first use, by re itself: most commands show nothing that needs them.
 
+# Every repetition that may begin at many places of a text has an upper bound, far above what occurs: without one a
+# server's words of some kilobytes would take seconds.
+
 # User info of an address. The second form is for a secret that was pasted unencoded and holds a slash, a question mark
 # or an @; a port follows the host's colon, so digits before a slash are no secret.
-_SSH_USER = r"(?i)\b((?:git\+)?ssh(?:\+git)?://[^\s/:@]+):[^\s]*@"
+_SSH_USER = r"(?i)\b((?:git\+)?ssh(?:\+git)?://[^\s/:@]{1,4096}):\S{0,4096}@"
 _USERINFO = (
-    r"(?i)\b((?!(?:git\+)?ssh(?:\+git)?://)[a-z][a-z0-9+.-]*://)"
-    r"(?:[^\s/:@]*:(?!\d{1,5}(?:/|$))\S*@|[^\s/?#]*@)"
+    r"(?i)\b((?!(?:git\+)?ssh(?:\+git)?://)[a-z][a-z0-9+.-]{0,200}://)"
+    r"(?:[^\s/:@]{0,4096}:(?!\d{1,5}(?:/|$))\S{0,4096}@|[^\s/?#]{0,4096}@)"
 )
 _HEADER = (
     r"(?i)\b((?:proxy-)?authorization|(?:private|job|deploy|x-auth|x-api)-(?:token|key)|(?:set-)?cookie)"
@@ -26,7 +29,7 @@ _HEADER = (
 )
 _SCHEME = r"(?i)\b(basic|bearer|negotiate|token)(\s+)(?=\S*[0-9=+/_.~])[\w.~+/=-]{6,}"
 _PARAMETER = (
-    r"(?i)\b((?:[a-z0-9]+[-_.])*(?:access_?token|token|secret|passw(?:or)?d|pwd|api_?key|signature|sig))"
+    r"(?i)(?<![a-z0-9])(access_?token|token|secret|passw(?:or)?d|pwd|api_?key|signature|sig)"
     r"(=|['\"]\s*[:=]\s*['\"]?)(?!\d{1,12}\b)[^\s&;,'\"]+"
 )
 _KNOWN_SHAPE = (
@@ -37,7 +40,7 @@ _KNOWN_SHAPE = (
     r"|xox[abeprs]-[\w-]{10,}"
     r"|A[KS]IA[0-9A-Z]{16}"
     r"|npm_[A-Za-z0-9]{30,}|bkua_\w{30,}"
-    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"|eyJ[\w-]{8,8192}\.[\w-]{8,8192}\.[\w-]*"
     r")"
 )
 
