@@ -95,7 +95,8 @@ class _Cursor:
         if self.budget < 0:
             raise PackTooLargeError("the pack inflates to more than is wanted")
         engine = zlib.decompressobj()
-        chunks, total, feed = [], 0, self.pack[self.position : self.position + _INFLATE_STEP]
+        # Most objects are small, and what is fed beyond an object's end is copied twice.
+        chunks, total, feed = [], 0, self.pack[self.position : self.position + min(size + 512, _INFLATE_STEP)]
         self.position += len(feed)
         try:
             while True:
@@ -229,37 +230,35 @@ def _resolve(
     max_blob_bytes: int,
     budget: int,
 ) -> dict[Oid, PackedObject]:
-    """Return all objects by id, applying deltas whose base is known until none is left."""
+    """Return all objects by id, applying each delta as soon as its base is known."""
     by_oid: dict[Oid, PackedObject] = {}
     for item in whole.values():
         if item.data is not None:
             by_oid[GitObject(item.kind, item.data).oid] = item
-    waiting = dict(deltas)
-    while waiting:
-        progress = False
-        for start, delta in list(waiting.items()):
-            if isinstance(delta.base, int):
-                base = whole.get(delta.base)
-            else:
-                base = by_oid.get(delta.base) or base_of(delta.base)
-            if base is None:
-                continue
-            progress = True
-            del waiting[start]
+    on_base: dict[int | Oid, list[int]] = {}
+    for start, delta in deltas.items():
+        on_base.setdefault(delta.base, []).append(start)
+    outside = ((base, base_of(base)) for base in on_base if isinstance(base, str) and base not in by_oid)
+    known: list[tuple[int | Oid, PackedObject]] = [*whole.items(), *by_oid.items()]
+    known += [(base, item) for base, item in outside if item is not None]
+    while known:
+        place, base = known.pop()
+        for start in on_base.pop(place, ()):
             if base.data is None:  # a delta on a blob that was too large to keep is too large as well, or useless
-                whole[start] = PackedObject(base.kind, None)
+                known.append((start, PackedObject(base.kind, None)))
                 continue
-            data = apply_delta(base.data, delta.data, max_bytes=budget)
+            data = apply_delta(base.data, deltas[start].data, max_bytes=budget)
             budget -= len(data)
             keep = base.kind is not ObjectKind.BLOB or len(data) <= max_blob_bytes
-            whole[start] = PackedObject(base.kind, data if keep else None)
+            made = PackedObject(base.kind, data if keep else None)
+            known.append((start, made))
             if keep:
-                by_oid[GitObject(base.kind, data).oid] = whole[start]
-        if not progress:
-            # Bases named by id may be blobs that were not kept; then nobody wants what is built on them either.
-            if any(isinstance(delta.base, int) and delta.base not in waiting for delta in waiting.values()):
-                raise PackError("a delta without its base")
-            break
+                name = GitObject(base.kind, data).oid
+                by_oid[name] = made
+                known.append((name, made))
+    # Bases named by id may be blobs that were not kept; then nobody wants what is built on them either.
+    if any(isinstance(base, int) and base not in deltas for base in on_base):
+        raise PackError("a delta without its base")
     return by_oid
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -148,3 +149,25 @@ def test_a_record_of_real_git_is_read(bare_repo: Repo, tmp_path: Path) -> None:
     asked = "".join(f"{item.oid}\n" for item in objects).encode()
     pack = git_result("pack-objects", "--stdout", cwd=bare_repo.path, stdin=asked).stdout
     assert set(read(pack)) == {item.oid for item in objects}
+
+
+def test_a_long_chain_of_deltas_in_the_worst_order_is_resolved_once() -> None:
+    """Each delta stands before the one it is built on: ten thousand of them take a moment, not a pass each."""
+    texts = [b"%06d" % number for number in range(10_000)]
+    names = [bytes.fromhex(GitObject(ObjectKind.BLOB, text).oid) for text in texts]
+    entries = [b"\x36" + zlib.compress(texts[0])]
+    for number in range(1, len(texts)):
+        delta = b"\x06\x06\x06" + texts[number]
+        entries.append(bytes([0x70 | len(delta)]) + names[number - 1] + zlib.compress(delta))
+    body = struct.pack(">4sII", b"PACK", 2, len(entries)) + b"".join(reversed(entries))
+    began = time.perf_counter()
+    assert len(read(sealed(body))) == len(texts)
+    assert time.perf_counter() - began < 5
+
+
+def test_many_small_objects_cost_what_they_hold() -> None:
+    """Each object is fed to zlib with little of what follows it."""
+    objects = [GitObject(ObjectKind.BLOB, b"%06d" % number) for number in range(40_000)]
+    began = time.perf_counter()
+    assert len(read(write_pack(objects))) == len(objects)
+    assert time.perf_counter() - began < 5
