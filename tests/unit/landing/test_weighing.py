@@ -69,3 +69,13 @@ def test_a_damaged_pack_is_an_error_of_the_remote(spoiled: bytes) -> None:
     with pytest.raises(RemoteError) as told:
         WeighedSink(MemoryObjectStore(), 1 << 20).add_pack_bytes(spoiled, promisor=False)
     assert (told.value.code, told.value.transient) == ("protocol", False)
+
+
+@pytest.mark.parametrize("data", [b"x\n", b"object\n\n", b"tagger \n", b"tag\xff \nobject x y z\n"])
+@pytest.mark.parametrize("kind", ObjectKind)
+def test_objects_that_the_library_trips_over_are_refused_in_words(kind: ObjectKind, data: bytes) -> None:
+    """A stranger's object that is none of its kind is stored or refused, but never another error."""
+    try:
+        WeighedSink(MemoryObjectStore(), 1000).add_pack_bytes(write_pack([GitObject(kind, data)]), promisor=False)
+    except RemoteError as error:
+        assert error.code == "protocol"  # noqa: PT017 - some of them can be stored
