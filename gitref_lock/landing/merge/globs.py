@@ -5,26 +5,25 @@ and ``[!a]`` match one byte that is no slash; a backslash takes the next charact
 matches the last part of any path; one with a slash (a leading one is dropped) matches from the root. A glob that ends
 in a slash or in ``/**`` matches everything below that directory.
 
-A rule may come from a stranger's ticket, so matching takes at most the product of both lengths: no regular expression,
-only the last star is ever tried again.
+A rule may come from a stranger's ticket, so matching takes at most the product of both lengths: only the last star is
+ever tried again. Within a part this is a regular expression of atomic groups, since names have up to 4096 bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TypeVar
-
-_Item = TypeVar("_Item")
-_Wanted = TypeVar("_Wanted")
 
 _Token = frozenset[int] | None
 """What one byte of a part must be; None is a star."""
 
-_Part = tuple[_Token, ...] | None
+_Part = re.Pattern[bytes] | None
 """What one part of a path must be; None is ``**``."""
 
-_ANY = frozenset(range(256)) - {ord("/")}
+_ALL = frozenset(range(256))
+_ANY = _ALL - {ord("/")}
+_ANY_PART = re.compile(b".*", re.DOTALL)
 
 
 class GlobError(ValueError):
@@ -37,8 +36,8 @@ def matches(glob: str, path: bytes) -> bool:
     parts = path.split(b"/")
     if wanted[-1] is None:
         # A closing ** wants at least one part, or else dir/** would match a file called dir.
-        return any(_fits(wanted[:-1], parts[:end], _part_fits) for end in range(len(parts)))
-    return _fits(wanted, parts, _part_fits)
+        wanted = (*wanted[:-1], _ANY_PART, None)
+    return _fits(wanted, parts)
 
 
 @lru_cache(maxsize=1024)
@@ -55,27 +54,18 @@ def compile_glob(glob: str) -> tuple[_Part, ...]:
     return tuple(parts)
 
 
-def _part_fits(wanted: _Part, part: bytes) -> bool:
-    return wanted is not None and _fits(wanted, part, _byte_fits)
-
-
-def _byte_fits(wanted: _Token, byte: int) -> bool:
-    return wanted is not None and byte in wanted
-
-
-def _fits(
-    wanted: Sequence[_Wanted | None], items: Sequence[_Item], one: Callable[[_Wanted | None, _Item], bool]
-) -> bool:
-    """Match ``items`` against ``wanted``, where None stands for any number of items."""
+def _fits(wanted: Sequence[_Part], parts: Sequence[bytes]) -> bool:
+    """Match ``parts`` against ``wanted``, where None stands for any number of parts."""
     at = place = 0
     star, resume = -1, 0
-    while at < len(items):
-        if place < len(wanted) and wanted[place] is None:
-            star, resume = place, at
-            place += 1
-        elif place < len(wanted) and one(wanted[place], items[at]):
+    while at < len(parts):
+        part = wanted[place] if place < len(wanted) else None
+        if part is not None and part.fullmatch(parts[at]) is not None:
             place += 1
             at += 1
+        elif part is None and place < len(wanted):
+            star, resume = place, at
+            place += 1
         elif star >= 0:
             resume += 1
             at, place = resume, star + 1
@@ -84,7 +74,7 @@ def _fits(
     return all(rest is None for rest in wanted[place:])
 
 
-def _compile_part(part: str, glob: str) -> tuple[_Token, ...]:
+def _compile_part(part: str, glob: str) -> re.Pattern[bytes]:
     """Translate one part, which holds no slash."""
     text = part.encode("utf-8", "surrogateescape")
     made: list[_Token] = []
@@ -111,7 +101,40 @@ def _compile_part(part: str, glob: str) -> tuple[_Token, ...]:
             index += 1
         else:
             made.append(frozenset({char}))
-    return tuple(made)
+    return re.compile(_expression(made), re.DOTALL)
+
+
+def _expression(tokens: Sequence[_Token]) -> bytes:
+    """Write tokens as an expression in which the shortest match of each star but the last is final.
+
+    What stands between two stars has a fixed length, so that an earlier match of it never forbids a later one.
+    """
+    first, *others = _runs(tokens)
+    if not others:
+        return first
+    return first + b"".join(b"(?>.*?%b)" % run for run in others[:-1]) + b".*" + others[-1]
+
+
+def _runs(tokens: Sequence[_Token]) -> list[bytes]:
+    """Return the expressions between the stars."""
+    runs = [b""]
+    for token in tokens:
+        if token is None:
+            runs.append(b"")
+        else:
+            runs[-1] += _byte(token)
+    return runs
+
+
+def _byte(token: frozenset[int]) -> bytes:
+    """Write what one byte must be."""
+    if len(token) == 1:
+        return re.escape(bytes(token))
+    if not token:
+        return b"(?!)"
+    negated = len(token) > 128
+    members = _ALL - token if negated else token
+    return b"[%b%b]" % (b"^" if negated else b"", b"".join(b"\\x%02x" % byte for byte in sorted(members)))
 
 
 def _members(body: bytes) -> frozenset[int]:

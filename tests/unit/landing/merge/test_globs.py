@@ -76,3 +76,15 @@ def test_hostile_globs_end(glob: str) -> None:
 
     assert not matches(glob, b"a/" * 2000 + b"a")
     assert process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    "glob", ["*" + "a" * 490 + "b*c", "**/*" + "a" * 480 + "b/**", "*a" * 490, "[!b]" * 240 + "*b"]
+)
+@pytest.mark.parametrize("path", [b"a" * 4096, b"/".join([b"a" * 255] * 100), b"/".join([b"a"] * 2000)])
+def test_a_hostile_glob_takes_a_moment(glob: str, path: bytes) -> None:
+    """A hundred rules as long as a ticket may hold, on the longest names that a tree may hold."""
+    began = process_time()
+    for number in range(100):
+        matches(f"{glob}{number}", path)
+    assert process_time() - began < 5
