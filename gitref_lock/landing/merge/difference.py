@@ -19,8 +19,11 @@ _MAX_OCCURRENCES = 64
 """A line seen more often than this anchors nothing, as in git."""
 
 
-_MAX_VISITS = 3_000_000
-"""Blocks looked at before the rest counts as changed: some seconds. Only files made to be costly come near."""
+_MAX_STEPS = 6_000_000
+"""Lines and blocks looked at before the rest counts as changed: two seconds. Only files made to be costly come near."""
+
+_BLOCK_STEPS = 24
+"""How many lines a block costs beside its own."""
 
 
 class Hunk(NamedTuple):
@@ -87,7 +90,7 @@ class _Finder:
             self._places.setdefault(line, []).append(index)
         self._single_before = list(accumulate((len(self._places[line]) == 1 for line in a), initial=0))
         self._blocks: dict[tuple[int, int], tuple[int, int]] = {}
-        self._visits_left = _MAX_VISITS
+        self._steps_left = _MAX_STEPS
 
     def rarest_common_block(self, region: _Region) -> _Region | None:
         """Return the equal block that holds the rarest line, the longest of such, or None when no line is rare enough.
@@ -97,7 +100,8 @@ class _Finder:
         best: _Region | None = None
         best_length, rarity = 0, _MAX_OCCURRENCES + 1
         at = region.b_from
-        while at < region.b_to:
+        while at < region.b_to and self._steps_left > 0:
+            self._steps_left -= 1
             next_at = at + 1
             candidates = self._places_in(self._b[at], region)
             passed = -1
@@ -114,7 +118,7 @@ class _Finder:
                 if length > best_length or count < rarity:
                     best, best_length, rarity = block, length, count
             at = next_at
-        return best if rarity <= _MAX_OCCURRENCES and self._visits_left > 0 else None
+        return best if rarity <= _MAX_OCCURRENCES and self._steps_left > 0 else None
 
     def without_equal_ends(self, region: _Region) -> _Region:
         """Return ``region`` without its equal first and last lines; nothing in the rest is rare enough to anchor it."""
@@ -148,7 +152,7 @@ class _Finder:
 
         Blocks around a line that stands once are met again in every part of the region, so they are remembered.
         """
-        self._visits_left -= 1
+        self._steps_left -= _BLOCK_STEPS
         room_before = min(i - region.a_from, j - region.b_from)
         room_after = min(region.a_to - i, region.b_to - j)
         if is_single:
@@ -160,6 +164,7 @@ class _Finder:
             before, after = min(known[0], room_before), min(known[1], room_after)
         else:
             before, after = self._equal_before(i, j, room_before), self._equal_after(i, j, room_after)
+            self._steps_left -= before + after
         return _Region(i - before, i + after, j - before, j + after)
 
     def _equal_before(self, i: int, j: int, limit: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,3 +52,20 @@ def test_fifty_thousand_lines_with_scattered_edits_take_a_moment() -> None:
     b = [-line if line % 500 == 250 else line for line in a]
 
     assert len(diff(a, b)) == 100
+
+
+def test_files_made_to_be_costly_take_a_moment() -> None:
+    """Lines that stand often but not too often, in another order, and matches among much that is new: what is left
+    when the budget is spent counts as changed.
+    """
+    often = [number % 250 for number in range(16_000)]
+    sparse = [number // 6 if number % 6 == 0 else 10**6 + number for number in range(60_000)]
+    began = time.perf_counter()
+    for old, new in ((often, often[::-1]), (list(range(10_000)), sparse)):
+        made: list[int] = []
+        at = 0
+        for hunk in diff(old, new):
+            made += old[at : hunk.a_from] + new[hunk.b_from : hunk.b_to]
+            at = hunk.a_to
+        assert made + old[at:] == new
+    assert time.perf_counter() - began < 20
