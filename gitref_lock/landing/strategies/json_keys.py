@@ -11,8 +11,10 @@ from itertools import pairwise
 
 from gitref_lock.landing.strategies.base import Merged, StrategyFailed, settled
 from gitref_lock.landing.strategies.json_text import (
+    MAX_GAP,
     Document,
     children_of,
+    is_multiplied,
     span_of,
     start_of,
     write_anew,
@@ -89,7 +91,8 @@ class _Writer:
         if isinstance(plan, Keep):
             return span_of(plan.node).raw
         if isinstance(plan, Take):
-            return span_of(plan.node).raw if self._is_our_text_fit else write_anew(plan.node, self._style, depth)
+            stays = self._is_our_text_fit or is_multiplied(plan.node, self._style, depth)
+            return span_of(plan.node).raw if stays else write_anew(plan.node, self._style, depth)
         if isinstance(plan, Put):
             return plan.text
         return self._container(plan, depth)
@@ -132,8 +135,8 @@ class _Writer:
         else:
             lead, tail = self._style.gap(depth + 1), self._style.gap(depth)
         gaps = [text[span_of(left).end : start_of(right)] for left, right in pairwise(old)]
-        fresh = "," + lead if "\n" in lead else self._style.item_separator
-        usual = gaps[-1] if gaps else fresh
+        fresh = "," + lead if "\n" in lead and len(lead) <= MAX_GAP else self._style.item_separator
+        usual = gaps[-1] if gaps and len(gaps[-1]) <= MAX_GAP else fresh
         made = [brackets[0], lead]
         previous = -2
         for count, (place, part) in enumerate(parts):

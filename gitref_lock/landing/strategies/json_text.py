@@ -18,6 +18,12 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 _DECODER = json.JSONDecoder()
 _MAX_DEPTH = 100
+_MAX_INDENT = 16
+MAX_GAP = 100
+"""Wider indents and gaps are nobody's layout: repeated for each new item they would make gigabytes of kilobytes."""
+
+_MAX_GROWTH = 32
+_ROOM = 256
 _BOM = "\ufeff"
 
 
@@ -163,13 +169,14 @@ class Document:
             lead = self.text[span_of(self.root).start + 1 : start_of(children[0])]
             if "\n" in lead:
                 newline = "\r\n" if "\r\n" in lead else "\n"
-                indent = lead.rpartition("\n")[2]
-            if len(children) > 1:
+                indent = lead.rpartition("\n")[2][:_MAX_INDENT]
+            if len(children) > 1 and start_of(children[1]) - first.end <= MAX_GAP:
                 item_separator = self.text[first.end : start_of(children[1])]
         is_ascii = None if self.text.isascii() else False
         if is_ascii is None and re.search(r"\\u(?!00[01])", self.text):
             is_ascii = True
-        return Style(newline, indent, item_separator, colon[0][1:] if colon else ": ", is_ascii)
+        key_separator = colon[0][1:] if colon and len(colon[0]) <= MAX_GAP else ": "
+        return Style(newline, indent, item_separator, key_separator, is_ascii)
 
 
 def span_of(node: Node) -> Span:
@@ -187,6 +194,22 @@ def start_of(node: Node) -> int:
 def children_of(node: Node) -> list[Node]:
     """Return the members or items of a container, in the order of the document."""
     return list(node.members.values()) if node.kind is Kind.MAP else node.items
+
+
+def is_multiplied(node: Node, style: Style, depth: int) -> bool:
+    """Tell whether a value would be many times as large in ``style``: lines of a deep list of zeros are all indent."""
+    span = span_of(node)
+    return _spacing(node, style, depth) > _MAX_GROWTH * (span.end - span.start) + _ROOM
+
+
+def _spacing(node: Node, style: Style, depth: int) -> int:
+    """Return about how many characters ``write_anew`` puts between values."""
+    children = children_of(node)
+    if not children:
+        return 0
+    beside = len(style.key_separator) + len(style.item_separator)
+    own = (len(children) + 1) * len(style.gap(depth + 1)) + len(children) * beside
+    return own + sum(_spacing(child, style, depth + 1) for child in children)
 
 
 def write_anew(node: Node, style: Style, depth: int) -> str:

@@ -20,13 +20,19 @@ class Format:
 
     ``read`` parses a document into nodes whose ``origin`` is the library's object. ``number`` makes the library's
     number of its text. ``insert`` puts a new member into a map at an index. ``write`` returns the text of the edited
-    document of theirs, given the bytes it was read from. Each raises CannotMergeError.
+    document of theirs, given the bytes it was read from. Each raises CannotMergeError, or
+    one of ``errors``, which are the library's own.
     """
 
     read: Callable[[bytes, Values], Node]
     number: Callable[[str], object]
     insert: Callable[[MutableMapping[Hashable, object], int, Hashable, object], None]
     write: Callable[[object, bytes], bytes]
+    errors: tuple[type[Exception], ...]
+
+
+_LIBRARY_BREAKS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, AssertionError)
+"""What a library lets out for a document that its authors did not think of."""
 
 
 def merge_documents(
@@ -37,10 +43,13 @@ def merge_documents(
         return answer
     if ours is None or theirs is None:
         return StrategyFailed("deleted on one side, changed on the other")
+    errors: tuple[type[Exception], ...] = (*form.errors, *_LIBRARY_BREAKS)
     try:
         return _merge(form, options, base, ours, theirs)
     except CannotMergeError as error:
         return StrategyFailed(str(error))
+    except errors as error:
+        return StrategyFailed(f"the library for this format cannot merge it ({type(error).__name__})")
 
 
 def _merge(form: Format, options: Options, base: bytes | None, ours: bytes, theirs: bytes) -> Merged:

@@ -91,13 +91,15 @@ def _split_plain(data: bytes) -> list[Record]:
 def _split_csv(data: bytes) -> list[Record]:
     """Split rows at line ends outside quotes (RFC 4180)."""
     rows: list[Record] = []
-    open_row = b""
+    row: list[bytes] = []
+    is_quoted = False
     for line in split_lines(data):
-        open_row += line
-        if open_row.count(b'"') % 2 == 0:
-            rows.append(open_row.rstrip(b"\r\n"))
-            open_row = b""
-    if open_row:
+        row.append(line)
+        is_quoted ^= line.count(b'"') % 2 == 1
+        if not is_quoted:
+            rows.append(b"".join(row).rstrip(b"\r\n"))
+            row = []
+    if row:
         raise CannotMergeError("a quote in the CSV file is never closed")
     return rows
 

@@ -18,6 +18,9 @@ from gitref_lock.landing.strategies.values import Kind, Node, Values
 
 _NUMBERS = ("last", "sum", "max")
 _MAX_DIGITS = 2000
+_MAX_EXPONENT = 310
+"""All that a double can hold. Sums are written out, so that a few characters more would make thousands of digits."""
+
 _CALCULATOR = Context(prec=3 * _MAX_DIGITS, traps=[InvalidOperation, Inexact])
 """Wide enough for any two numbers that _exact lets through; a rounded counter would be a lost update."""
 
@@ -299,7 +302,7 @@ def _is_sorted(keys: list[Hashable]) -> bool:
 def _exact(text: str) -> Decimal:
     """Read a number without rounding; a number of absurd length or size is refused."""
     number = Decimal(text)
-    if not number.is_finite() or len(text) > _MAX_DIGITS or abs(number.adjusted()) > _MAX_DIGITS:
+    if not number.is_finite() or len(text) > _MAX_DIGITS or abs(number.adjusted()) > _MAX_EXPONENT + len(text):
         raise InvalidOperation
     return number
 

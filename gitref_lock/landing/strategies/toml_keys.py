@@ -80,4 +80,4 @@ def _write(document: object, before: bytes) -> bytes:  # noqa: ARG001 (the docum
     return tomlkit.dumps(document).encode()
 
 
-_FORMAT = Format(_read, _number, _insert, _write)
+_FORMAT = Format(_read, _number, _insert, _write, (TOMLKitError,))

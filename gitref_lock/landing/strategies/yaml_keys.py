@@ -132,4 +132,4 @@ def _dump(parser: YAML, document: object) -> str:
     return buffer.getvalue()
 
 
-_FORMAT = Format(_read, _number, _insert, _write)
+_FORMAT = Format(_read, _number, _insert, _write, (YAMLError,))

@@ -198,3 +198,22 @@ def test_a_missing_library_is_named_and_imported_late(spec: str, library: str, p
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert answer.stdout == f"strategy '{spec}' needs {package}: install gitref-lock[formats]\n"
+
+
+@pytest.mark.parametrize(
+    ("spec", "ours"),
+    [
+        ("yaml", "t: 2001-99-99\n"),
+        ("yaml", "a: " + "[" * 400 + "]" * 400 + "\n"),
+        ("yaml", "a: " + "9" * 5000 + "\n"),
+        ("toml", "a = " + "[" * 3000 + "]" * 3000 + "\n"),
+        ("toml", "a = " + "9" * 5000 + "\n"),
+        ("toml", "a = 2001-99-99\n"),
+    ],
+    ids=["date", "nesting", "digits", "toml nesting", "toml digits", "toml date"],
+)
+def test_what_the_library_cannot_take_fails(spec: str, ours: str) -> None:
+    """Whatever a library raises for a document, the merge is a refusal with a reason."""
+    answer = strategy_for(spec).merge(b"f", b"", ours.encode(), b"z: 1\n" if spec == "yaml" else b"z = 1\n")
+    assert isinstance(answer, StrategyFailed)
+    assert answer.reason

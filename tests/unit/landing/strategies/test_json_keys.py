@@ -273,3 +273,31 @@ def test_a_deleted_file_fails() -> None:
     answer = strategy_for("json").merge(b"f.json", b"{}", None, b'{"a": 1}')
 
     assert answer == StrategyFailed("deleted on one side, changed on the other")
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "{\n" + " " * 30_000 + '"y": {}}',
+        '{"y": 1,' + " " * 30_000 + '"v": 2}',
+        '{"y"' + " " * 30_000 + ": 1}",
+        '{"y": [1,' + "\n" * 30_000 + "2]}",
+        "{" + "\n" * 30_000 + '"y": {}}',
+    ],
+    ids=["indent", "gap", "colon", "gap in a list", "lead"],
+)
+def test_blanks_are_not_multiplied(theirs: str) -> None:
+    """Wide gaps in a stranger's document are not repeated for each value of ours: kilobytes would become gigabytes."""
+    values = ",".join("7" * 9 for _ in range(3000))
+    keys = ",".join(f'"k{number}":1' for number in range(2000))
+    for ours in ('{"x":[' * 90 + values + "]}" * 90, "{" + keys + "}", '{"y":[1,2,' + values + "]}"):
+        for base in ("{}", '{"y": [1, 2]}'):
+            answer = strategy_for("json:arrays=append").merge(b"f.json", base.encode(), ours.encode(), theirs.encode())
+            if isinstance(answer, Merged):
+                assert len(answer.content or b"") < 40 * (len(ours) + len(theirs))
+
+
+def test_a_sum_has_no_more_digits_than_numbers_have() -> None:
+    """Sums are written out; an exponent beyond all floats is no counter, and ours wins it by name."""
+    assert merge('{"n": 0}', '{"n": 1e300}', '{"n": 2e300}', "numbers=sum") == ('{"n": 3' + "0" * 300 + "}", ())
+    assert merge('{"n": 0}', '{"n": 1e2000}', '{"n": 2e2000}', "numbers=sum") == ('{"n": 1e2000}', ("/n",))

@@ -135,3 +135,13 @@ def test_what_is_no_record_fails(spec: str, path: str, ours: str, reason: str) -
 def test_line_ends_are_those_of_theirs(ours: str, theirs: str, result: str) -> None:
     """CRLF stays CRLF, and a last line end is there when theirs has one; an emptied file takes those of ours."""
     assert content(merge("lines", "f", "a" + ("\r\n" if "\r" in ours else "\n"), ours, theirs)) == result
+
+
+def test_a_quote_that_stays_open_for_long_is_read_once() -> None:
+    """A hundred thousand lines in one field of a CSV file take a moment, open or closed."""
+    rows = 'id,name\n1,"' + "\n" * 100_000
+    assert merge("lines", "a.csv", "id,name\n", rows, "id,name\n2,b\n") == StrategyFailed(
+        "a quote in the CSV file is never closed"
+    )
+    made = content(merge("lines", "a.csv", "id,name\n", rows + '"\n', "id,name\n2,b\n"))
+    assert made == "id,name\n2,b\n" + rows.removeprefix("id,name\n") + '"\n'
