@@ -158,11 +158,16 @@ class Attributes:
         found: dict[bytes, Value] = {}
 
         def fill(values: tuple[tuple[bytes, Value], ...]) -> None:
-            for name, value in reversed(values):
-                if name not in found:
-                    found[name] = value
-                    if value is True:
-                        fill(self._macro(name))
+            pending = [reversed(values)]  # no recursion: a file may define a macro of a macro of a thousand macros
+            while pending:
+                for name, value in pending[-1]:
+                    if name not in found:
+                        found[name] = value
+                        if value is True:
+                            pending.append(reversed(self._macro(name)))
+                            break
+                else:
+                    pending.pop()
 
         for rule in self._strongest_first(path):
             if rule.pattern is not None and rule.pattern.matches(path, is_folder=False):

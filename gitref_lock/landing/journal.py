@@ -130,6 +130,12 @@ def encode(journal: Journal) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 
+def _ref_in(value: Any) -> RefName:  # noqa: ANN401 - straight from JSON, checked here
+    if not isinstance(value, str):
+        raise TypeError("a ref must be a text")
+    return RefName(value)
+
+
 def _path_in(value: Any) -> MovePath:  # noqa: ANN401 - straight from JSON, checked here
     name, old, new, is_own, own, before, stat = value
     return MovePath(
@@ -153,23 +159,23 @@ def decode(data: bytes) -> Journal:
         return Journal(
             JournalLanding(
                 remote=str(landing["remote"]),
-                branch=RefName(landing["branch"]),
-                lock_ref=RefName(landing["lock_ref"]) if landing["lock_ref"] else None,
+                branch=_ref_in(landing["branch"]),
+                lock_ref=_ref_in(landing["lock_ref"]) if landing["lock_ref"] else None,
                 nonce=str(landing["nonce"]),
                 candidates=tuple(oid(item) for item in landing["candidates"]),
-                tracking_ref=RefName(landing["tracking_ref"]) if landing["tracking_ref"] else None,
+                tracking_ref=_ref_in(landing["tracking_ref"]) if landing["tracking_ref"] else None,
                 tracking_before=oid(landing["tracking_before"]) if landing["tracking_before"] else None,
                 moves_head=bool(landing["moves_head"]),
                 extra={str(key): str(value) for key, value in landing["extra"].items()},
             ),
             Move(
-                RefName(move["head_ref"]),
+                _ref_in(move["head_ref"]),
                 oid(move["old"]) if move["old"] else None,
                 oid(move["new"]),
                 tuple(_path_in(item) for item in move["paths"]),
             ),
         )
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a journal: {error}") from error
 
 

@@ -220,3 +220,12 @@ def test_what_only_git_knows_is_handed_over(
     extra = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": setting or "a.b", "GIT_CONFIG_VALUE_0": "cat"}
     with open_checkout(root, extra) as checkout, pytest.raises(NeedsGitError, match=words):
         Converter(checkout, parts(checkout)[0]).to_git(b"f", content, None)
+
+
+def test_a_long_chain_of_macros_is_followed_to_its_end(root: Path) -> None:
+    """A macro of a macro of a thousand macros is no deeper for us than for git: a stranger's file ends no command."""
+    chain = "".join(f"[attr]m{number} m{number + 1}\n" for number in range(3000))
+    (root / ".gitattributes").write_text(f"{chain}[attr]m3000 last=yes\nf m0 after\n")
+    with open_checkout(root) as checkout:
+        found = parts(checkout)[0].of(b"f")
+    assert (found[b"last"], found[b"m2999"], found[b"after"]) == (b"yes", True, True)

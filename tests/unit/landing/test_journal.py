@@ -125,3 +125,25 @@ def test_a_disk_that_refuses_stops_before_the_swap(path: Path, monkeypatch: pyte
             write_journal(checkout, *simple())
         assert caught.value.code == "journal-failed"
         assert read_journal(checkout) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"refs/heads/main"', b"[1]"),
+        (b'"refs/heads/main"', b"7"),
+        (b"33188", b"1e999"),
+        (b'"version":1', b'"version":' + b"[" * 50_000),
+        (b'"nonce":"x"', b'"nonce":' + b"9" * 5000),
+    ],
+    ids=["a list for a ref", "a number for a ref", "an infinite mode", "nesting", "a long number"],
+)
+def test_a_damaged_journal_is_one_kind_of_error(old: bytes, new: bytes) -> None:
+    """What is no journal is a ValueError, whichever part is wrong; no other error ends a command."""
+    entry = TreeEntry(0o100644, b"1" * 40)
+    path = MovePath(b"f", entry, None)
+    landing = JournalLanding("r", RefName("refs/heads/main"), None, "x")
+    text = encode(Journal(landing, Move(RefName("HEAD"), None, Oid("2" * 40), (path,))))
+    assert old in text
+    with pytest.raises(ValueError, match=r"journal|digits"):
+        decode(text.replace(old, new))
