@@ -156,11 +156,13 @@ class _Reader:
 
     def joined(self, text: str) -> str:
         """Append lines until brackets are balanced."""
-        text = _uncommented(text)
-        while text.count("[") + text.count("{") > text.count("]") + text.count("}") and self.at < len(self.lines):
-            text += " " + _uncommented(self.lines[self.at].text)
+        parts = [_uncommented(text)]
+        is_open = _depth(parts[0])
+        while is_open > 0 and self.at < len(self.lines):
+            parts.append(_uncommented(self.lines[self.at].text))
+            is_open += _depth(parts[-1])
             self.at += 1
-        return text
+        return " ".join(parts)
 
     def scalar(self, text: str, indent: int) -> str:
         """Read a plain or quoted text with its deeper continuation lines."""
@@ -189,10 +191,27 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
+def _depth(text: str) -> int:
+    """Return how many brackets a text leaves open."""
+    return text.count("[") + text.count("{") - text.count("]") - text.count("}")
+
+
+def _split(text: str) -> Iterator[str]:
+    """Split at the commas outside brackets."""
+    start = depth = 0
+    for found in re.finditer(r"[\[{,\]}]", text):
+        if found[0] != ",":
+            depth += 1 if found[0] in "[{" else -1
+        elif depth <= 0:
+            yield text[start : found.start()]
+            start = found.end()
+    yield text[start:]
+
+
 def _flow(text: str, line: int) -> Node:
     """Read a one-level ``{a: b}`` or ``[a, b]``."""
     inner = text.strip()[1:].rstrip().removesuffix("}").removesuffix("]")
-    parts = [part.strip() for part in re.split(r",(?![^\[{]*[\]}])", inner) if part.strip()]
+    parts = [part.strip() for part in _split(inner) if part.strip()]
     if text.startswith("["):
         return Node([Node(_unquoted(part), line) for part in parts], line)
     pairs = (part.partition(":") for part in parts)

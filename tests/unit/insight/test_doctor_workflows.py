@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,11 @@ def test_the_reader_takes_any_text(text: str) -> None:
             check(inner)
 
     check(parse(text))
+
+
+@pytest.mark.parametrize("text", ["a: [" + "," * 200_000, "a: {\n" * 50_000, "a: [" + "[,]," * 50_000 + "]"])
+def test_hostile_workflows_are_read_once(text: str) -> None:
+    """Commas and brackets without end take a moment."""
+    began = time.perf_counter()
+    parse(text)
+    assert time.perf_counter() - began < 5
