@@ -90,8 +90,17 @@ def take_snapshot(checkout: Checkout, selection: Selection, wish: CommitWish, no
         parents = [parent for parent in (base or head,) if parent is not None]
         built = build_commit(checkout, staged.tree, parents, replace(wanted, message=message))
         commit = Oid(built.id.decode("ascii"))
-        return Snapshot(head, staged, commit, _without(find_our_commits(checkout, commit), base), tuple(hooks.said))
+        ours = _with_new(checkout, commit, base or head)
+        return Snapshot(head, staged, commit, _without(ours, base), tuple(hooks.said))
     return Snapshot(head, staged, commit, find_our_commits(checkout, head), tuple(hooks.said))
+
+
+def _with_new(checkout: Checkout, commit: Oid, parent: Oid | None) -> OurCommits:
+    """Return the commits to land when ``commit`` has just been made on ``parent``: nothing can have it as ancestor."""
+    if parent is None or not known_remote_commits(checkout):
+        return OurCommits((commit,), parent, has_merge=False)
+    earlier = find_our_commits(checkout, parent)
+    return replace(earlier, commits=(*earlier.commits, commit))
 
 
 def _without(ours: OurCommits, stand_in: Oid | None) -> OurCommits:
