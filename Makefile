@@ -77,3 +77,7 @@ simulate: setup ## replay one run in virtual time (SEED=, RUNNERS=, STEPS=), or 
 torture: setup ## kill real processes everywhere for MINUTES= (5) over HTTP and ssh (SEED=, TRANSPORT=http or ssh)
 	@$(PY) scripts/torture $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(TRANSPORT),--transport $(TRANSPORT))
+
+.PHONY: fuzz
+fuzz: setup ## fuzz what reads other people's bytes: all targets in turns, or TARGET=, each for MINUTES=1
+	@$(PY) scripts/fuzz $(if $(TARGET),--target $(TARGET)) $(if $(MINUTES),--minutes $(MINUTES))
