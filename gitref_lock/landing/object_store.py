@@ -9,21 +9,30 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
+from dulwich.errors import ApplyDeltaError, ChecksumMismatch, FileFormatException
 from dulwich.file import FileLocked, adjust_shared_perm
 from dulwich.object_store import DiskObjectStore, MemoryObjectStore
 from dulwich.objects import ObjectID, ShaFile
-from dulwich.pack import Pack
+from dulwich.pack import Pack, UnresolvedDeltas
 
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
+from gitref_lock.ports import RemoteError
 
 _READ_ONLY = 0o444
+_UNFIT = (
+    *(FileFormatException, ApplyDeltaError, ChecksumMismatch, UnresolvedDeltas, zlib.error, struct.error),
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RecursionError),
+)
+"""What the library may raise over objects that somebody else made, its slips included."""
 
 
 class SturdyObjectStore(DiskObjectStore):
@@ -93,16 +102,24 @@ class StoreSink:
     store: Store
 
     def add_pack_bytes(self, pack: bytes, *, promisor: bool) -> None:
-        """Store the pack's objects; a promisor pack is marked as git does (partial clones)."""
+        """Store the pack's objects; a promisor pack is marked as git does (partial clones).
+
+        Raises RemoteError ``protocol`` for objects that cannot be stored, whatever the library says of them.
+        """
         if pack[8:12] == bytes(4):
             return
-        if isinstance(self.store, SturdyObjectStore):
-            added: Pack | None = self.store.add_pack_bytes(pack)
-        else:
-            added = self.store.add_thin_pack(BytesIO(pack).read, None)
+        try:
+            added = self._stored(pack)
+        except _UNFIT as error:
+            raise RemoteError("protocol", f"objects that cannot be stored: {error}") from error
         if promisor and added is not None:
             # git gc and fsck forgive what such a pack refers to but does not hold (gitremote-helpers, partial clone).
             Path(f"{added._basename}.promisor").touch()  # noqa: SLF001 - the pack's path is public nowhere
+
+    def _stored(self, pack: bytes) -> Pack | None:
+        if isinstance(self.store, SturdyObjectStore):
+            return self.store.add_pack_bytes(pack)
+        return self.store.add_thin_pack(BytesIO(pack).read, None)
 
     def has(self, oid: Oid) -> bool:
         """Tell whether the object is present."""

@@ -5,21 +5,10 @@ A pack of a hundred kilobytes may inflate to gigabytes, and its objects need not
 
 from __future__ import annotations
 
-import struct
-import zlib
-
-from dulwich.errors import ApplyDeltaError, ChecksumMismatch, FileFormatException
-
 from gitref_lock.core.lean import dataclass
 from gitref_lock.landing.object_store import StoreSink
 from gitref_lock.ports import RemoteError
 from gitref_lock.remotes.packs import PackError, PackTooLargeError, weigh_pack
-
-_UNFIT = (
-    *(PackError, FileFormatException, ApplyDeltaError, ChecksumMismatch, zlib.error, struct.error),
-    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RecursionError),
-)
-"""What reading a stranger's objects may raise, the library's slips included."""
 
 
 @dataclass(slots=True)
@@ -36,5 +25,5 @@ class WeighedSink(StoreSink):
             StoreSink.add_pack_bytes(self, pack, promisor=promisor)
         except PackTooLargeError as error:
             raise RemoteError("too-large", str(error)) from error
-        except _UNFIT as error:
+        except PackError as error:
             raise RemoteError("protocol", f"objects that cannot be stored: {error}") from error

@@ -11,6 +11,7 @@ from dulwich.object_store import MemoryObjectStore
 from dulwich.objects import ObjectID
 
 from gitref_lock.core.objects import GitObject, ObjectKind
+from gitref_lock.landing.object_store import StoreSink
 from gitref_lock.landing.weighing import WeighedSink
 from gitref_lock.ports import RemoteError
 from gitref_lock.remotes.packs import write_pack
@@ -79,3 +80,12 @@ def test_objects_that_the_library_trips_over_are_refused_in_words(kind: ObjectKi
         WeighedSink(MemoryObjectStore(), 1000).add_pack_bytes(write_pack([GitObject(kind, data)]), promisor=False)
     except RemoteError as error:
         assert error.code == "protocol"  # noqa: PT017 - some of them can be stored
+
+
+def test_a_delta_on_nothing_is_refused_in_words() -> None:
+    """A pack whose base is nowhere is the server's fault, for every sink."""
+    pack = delta_pack(GitObject(ObjectKind.BLOB, b"nowhere"), 1)
+    for sink in (WeighedSink(MemoryObjectStore(), 1000), StoreSink(MemoryObjectStore())):
+        with pytest.raises(RemoteError, match="cannot be stored") as told:
+            sink.add_pack_bytes(pack, promisor=False)
+        assert told.value.code == "protocol"
