@@ -33,7 +33,7 @@ def as_json(data: bytes, max_size: int, seed: int, plain: Callable[[bytes, int],
     if not isinstance(value, dict | list):
         return plain(data, max_size)
     for _ in range(draw.choice((1, 1, 1, 2, 4))):
-        value = _changed(value, draw)
+        value = json.loads(json.dumps(_changed(value, draw)))  # a copy: what is doubled must not become a circle
     layout = draw.choice(({"indent": 1}, {"indent": 2}, {"separators": (",", ":")}, {"ensure_ascii": False}))
     parts[at] = json.dumps(value, **layout).encode("utf-8", "replace")
     if draw.random() < 0.1:
@@ -50,7 +50,7 @@ def _changed(value: Any, draw: random.Random) -> Any:
         if what < 0.08:
             del value[key]
         elif what < 0.16 and isinstance(value, list):
-            value.insert(draw.randrange(len(value) + 1), draw.choice(value))
+            value.insert(draw.randrange(len(value) + 1), json.loads(json.dumps(draw.choice(value))))
         elif what < 0.2 and isinstance(value, dict):
             value[draw.choice(("id", "x", "verdict", "policy", "server", "holder", "lease", ""))] = draw.choice(_VALUES)
         elif what < 0.24 and isinstance(value, list):

@@ -146,9 +146,8 @@ def pack(data: bytes) -> None:
         hold(weigh_pack(whole, max_total_bytes=MAX_TOTAL) <= MAX_TOTAL, "what is weighed fits")
     except PackError as error:
         hold(not is_read or "delta" in str(error) or "number" in str(error), "what is read can be weighed")
-    sink = WeighedSink(MemoryObjectStore(), MAX_TOTAL)
     try:
-        sink.add_pack_bytes(whole, promisor=False)
+        WeighedSink(MemoryObjectStore(), MAX_TOTAL).add_pack_bytes(whole, promisor=False)
     except RemoteError as error:
         hold(error.code in {"too-large", "protocol"}, "a pack that is not wanted is refused in words")
 
