@@ -82,6 +82,15 @@ NoCombine = Annotated[
     bool,
     Option("--no-combine", envvar="GITREF_LOCK_NO_COMBINE", help="Do not let other runners land this change."),
 ]
+CombinedTrailer = Annotated[
+    str | None,
+    Option(
+        "--combined-trailer",
+        metavar="KEY",
+        envvar="GITREF_LOCK_COMBINED_TRAILER",
+        help="Have another runner that lands this change name itself under this key.",
+    ),
+]
 Squash = Annotated[
     bool, Option("--squash", envvar="GITREF_LOCK_SQUASH", help="Land local commits, merges too, as one commit.")
 ]
@@ -115,6 +124,7 @@ def push(
     require_fence: RequireFence = False,
     no_degrade: NoDegrade = False,
     no_combine: NoCombine = False,
+    combined_trailer: CombinedTrailer = None,
     squash: Squash = False,
     keep: Keep = False,
     emergency: Emergency = None,
@@ -129,8 +139,7 @@ def push(
     from gitref_lock.landing.workspace import Selection
     from gitref_lock.pushing import PushOptions
 
-    if emergency is not None and not emergency.strip():
-        raise UsageError("--emergency needs a reason")
+    reason = _reason(emergency)
     who = run.holder(holder, workflow)
     wait_s, points = _waiting(run, who, wait, priority)
     run.try_again_for(who.workflow)
@@ -154,12 +163,19 @@ def push(
         require_fence=require_fence,
         may_degrade=not no_degrade,
         combine=not no_combine,
+        combined_trailer=combined_trailer or run.settings.combined_trailer or "",
         squash=squash,
         keep=keep or _is_of_run(run, held),
-        emergency=emergency or "",
+        emergency=reason,
         dry_run=dry_run,
     )
     _carry_out(run, wanted, held)
+
+
+def _reason(emergency: str | None) -> str:
+    if emergency is not None and not emergency.strip():
+        raise UsageError("--emergency needs a reason")
+    return emergency or ""
 
 
 def _carry_out(run: Run, wanted: PushOptions, held: Lease | None) -> None:

@@ -85,6 +85,7 @@ class Settings:
     holder: str | None = None
     conflict_exit_code: int | None = None
     cancel_older: bool | None = None
+    combined_trailer: str | None = None
     on_timeout: str = "fail"
     log_format: str | None = None
     retry: RetryPattern = field(default_factory=RetryPattern)
@@ -136,6 +137,7 @@ _SCALARS: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "holder": ("holder", parse_text),
     "conflict-exit-code": ("conflict_exit_code", parse_exit_code),
     "cancel-older": ("cancel_older", parse_switch),
+    "combined-trailer": ("combined_trailer", parse_text),
     "on-timeout": ("on_timeout", one_of(*ON_TIMEOUT)),
     "log-format": ("log_format", one_of(*LOG_FORMATS)),
 }

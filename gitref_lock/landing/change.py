@@ -17,6 +17,7 @@ from gitref_lock.core.names import Oid
 from gitref_lock.core.objects import GitObject
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, is_reachable, left_beyond, parents_of
+from gitref_lock.landing.likeness import is_like, likenesses
 from gitref_lock.landing.merge.results import Resolution
 from gitref_lock.landing.object_store import Store, StoreSink
 from gitref_lock.landing.replay import ReplayConflictError, Replayed, Replayer
@@ -184,20 +185,20 @@ class Change:
         """
         base = prepared.tip
         self.contains(remote, prepared.head, tip, base, timeout_s=timeout_s)
-        wanted = {_likeness(commit) for oid in prepared.commits if (commit := commit_of(self.store, oid)) is not None}
+        wanted = likenesses(self.store, prepared.commits)
         between = find_ours(self.store, tip, [base] if base is not None else [], self.shallow)
         copies = tuple(
             oid
             for oid in between.commits
-            if (commit := commit_of(self.store, oid)) is not None and _likeness(commit) in wanted
+            if (commit := commit_of(self.store, oid)) is not None and is_like(commit, wanted)
         )
         return copies if copies and self._adds_nothing(prepared, copies[-1]) else ()
 
     def are_copies(self, prepared: Prepared, commits: Sequence[Oid]) -> bool:
         """Tell whether the last of these commits, and every other that is here, is one of ours or a replay of one."""
-        wanted = {_likeness(commit) for oid in prepared.commits if (commit := commit_of(self.store, oid)) is not None}
+        wanted = likenesses(self.store, prepared.commits)
         found = [commit_of(self.store, oid) for oid in commits]
-        return found[-1] is not None and all(commit is None or _likeness(commit) in wanted for commit in found)
+        return found[-1] is not None and all(commit is None or is_like(commit, wanted) for commit in found)
 
     def _adds_nothing(self, prepared: Prepared, tip: Oid) -> bool:
         offered = OurCommits(prepared.commits, prepared.tip, has_merge=False)
@@ -310,10 +311,6 @@ class Change:
             except RemoteError:
                 return False
         return all(sha in self.store for sha in files)
-
-
-def _likeness(commit: Commit) -> tuple[bytes, int, int, bytes]:
-    return (commit.author, commit.author_time, commit.author_timezone, commit.message)
 
 
 def _discards_ours(item: Resolution) -> bool:

@@ -20,6 +20,7 @@ from gitref_lock.landing.merge.objects import MissingObjectError
 from gitref_lock.landing.merge.policy import Policy
 from gitref_lock.landing.merge.results import Conflict, Resolution, TreeMerge
 from gitref_lock.landing.merge.trees import merge_trees
+from gitref_lock.landing.message import add_trailers
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,10 @@ class MergeOnMovedTipError(LandingError):
 
 @dataclass(frozen=True, slots=True)
 class Replayer:
-    """Replays over one object store. ``add`` stores new objects; ``fetch_missing`` brings blobs of a partial clone."""
+    """Replays over one object store. ``add`` stores new objects; ``fetch_missing`` brings blobs of a partial clone.
+
+    ``names_itself`` adds the policy's trailer, with the committer, to what is replayed for another runner.
+    """
 
     store: BaseObjectStore
     policy: Policy
@@ -88,6 +92,7 @@ class Replayer:
     add: Callable[[ShaFile], None]
     sign: Sign | None = None
     fetch_missing: Callable[[Sequence[Oid]], None] | None = None
+    names_itself: bool = False
 
     def replay(self, ours: OurCommits, tip: Oid) -> Replayed:
         """Return our commits replayed on ``tip``; raise ReplayConflictError or MergeOnMovedTipError."""
@@ -161,8 +166,15 @@ class Replayer:
         commit.commit_timezone = self.committer.zone_s
         if original.encoding is not None:
             commit.encoding = original.encoding
-        commit.message = original.message if message is None else message
+        commit.message = self._marked(original.message if message is None else message)
         if self.sign is not None:
             self.sign(commit)
         self.add(commit)
         return Oid(commit.id.decode("ascii"))
+
+    def _marked(self, message: bytes) -> bytes:
+        if not self.names_itself or not self.policy.trailer:
+            return message
+        name = self.committer.identity.decode("utf-8", "surrogateescape")
+        text = message.decode("utf-8", "surrogateescape")
+        return add_trailers(text, [f"{self.policy.trailer}: {name}"]).encode("utf-8", "surrogateescape")

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from gitref_lock.core.names import ZERO_OID, InvalidNameError, Oid, RefName, ref_name
-from gitref_lock.core.text import JsonObject
 from gitref_lock.errors import STOPS, ConfigurationError, UsageError
 from gitref_lock.landing.change import Change, Prepared
 from gitref_lock.landing.checkout import Checkout
@@ -124,7 +123,7 @@ class ClonePush:
             holder=options.holder,
             wait_s=options.wait_s,
             priority=options.priority,
-            policy=_travelling(self._policy) if combinable else {},
+            policy=self._policy.to_json() if combinable else {},
             is_combinable=combinable,
             may_create=self._may_create(),
             tags=self._tags(),
@@ -241,7 +240,3 @@ class ClonePush:
             return apply_move(self._checkout, self._journal, sleeper=self._remote.system.sleeper)
         except (LandingError, ConfigurationError, RemoteError, OSError) as error:
             return MoveReport(local_updated=False, reason=str(error))
-
-
-def _travelling(policy: Policy) -> JsonObject:
-    return {"rules": [[rule.glob, rule.spec] for rule in policy.rules]}

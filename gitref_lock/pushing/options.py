@@ -16,7 +16,8 @@ class PushOptions:
     """What the user asks of a push. ``branch`` None means the checked-out one; ``rules`` are ``GLOB=STRATEGY`` texts.
 
     ``ci_branch`` is what the CI's variables name, for a detached HEAD. ``ignores_lock`` lands without
-    the lock, at once. ``priority`` is the command line's default, so that programs and commands queue alike.
+    the lock, at once. ``combined_trailer`` is the key under which another runner that lands the change names itself.
+    ``priority`` is the command line's default, so that programs and commands queue alike.
     """
 
     holder: Holder
@@ -33,6 +34,7 @@ class PushOptions:
     require_fence: bool = False
     may_degrade: bool = True
     combine: bool = True
+    combined_trailer: str = ""
     squash: bool = False
     keep: bool = False
     emergency: str = ""

@@ -166,9 +166,13 @@ def _branch(checkout: Checkout, options: PushOptions) -> str:
 def _policy(options: PushOptions) -> Policy:
     """Return the conflict policy; in an emergency our side wins after what the rules say."""
     try:
-        return Policy(parse_rules((*options.rules, *(("**=ours",) if options.emergency else ()))))
+        rules = parse_rules((*options.rules, *(("**=ours",) if options.emergency else ())))
     except BadPolicyError as error:
         raise UsageError(f"--strategy: {error}", code="bad-strategy") from error
+    try:
+        return Policy(rules, options.combined_trailer)
+    except BadPolicyError as error:
+        raise UsageError(f"--combined-trailer: {error}", code="bad-trailer") from error
 
 
 def _lock(branch: str) -> LockName:

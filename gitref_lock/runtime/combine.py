@@ -194,7 +194,7 @@ class Combiner:
             else:
                 policy = replace(Policy.from_json(ticket.policy), attributes=own.attributes)
                 self._vet(commits)
-            prepared = self._replay(batch.head, commits, ticket, policy)
+            prepared = self._replay(batch.head, commits, ticket, policy, names_itself=not is_mine)
             if not is_mine and prepared.commits != tuple(commits):
                 self._vet(prepared.commits)
         except ReplayConflictError as error:
@@ -235,11 +235,13 @@ class Combiner:
         is_partial = self.change.promisor_filter is not None
         vet(self.change.store, commits, max_bytes=MAX_BATCH_BYTES, is_partial=is_partial)
 
-    def _replay(self, head: Oid, commits: Sequence[Oid], ticket: Ticket, policy: Policy) -> Prepared:
+    def _replay(
+        self, head: Oid, commits: Sequence[Oid], ticket: Ticket, policy: Policy, *, names_itself: bool
+    ) -> Prepared:
         change = replace(
             self.change,
             ours=OurCommits(tuple(commits), Oid(ticket.base) if ticket.base else None, has_merge=False),
-            replayer=replace(self.change.replayer, policy=policy),
+            replayer=replace(self.change.replayer, policy=policy, names_itself=names_itself),
             squash_message=None,
         )
         return change.prepare(head)

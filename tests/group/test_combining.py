@@ -240,6 +240,36 @@ def test_authors_stay_and_the_committer_is_who_landed() -> None:
     assert hub.server.objects[commit].data.endswith(b"\n\nwaiter\n")
 
 
+def test_who_lands_for_others_names_itself_only_where_that_was_asked(
+    git_server: GitHttpServer, bare_repo: Repo, repo_url: str, tmp_path: Path
+) -> None:
+    """The change that asks for a trailer gets it from another runner; its own clone finds it nevertheless."""
+    names = ["head", "asks", "silent"]
+    lease = acquire_at(remote_at(repo_url), ttl_s=600.0)
+    racers = make_racers(tmp_path, repo_url, names)
+    posted = threading.Semaphore(0)
+    plan = FaultPlan()
+    for nth in range(1, len(names) + 1):
+        plan.after(RequestKind.RECEIVE_PACK, nth, lambda _: posted.release())
+    git_server.set_faults(plan)
+    running = {}
+    for name in names:
+        words = ("--combined-trailer", "Landed-by") if name == "asks" else ()
+        running[name] = start_push(racers[name].path, name, "--priority", "1" if name == "head" else "0", *words)
+        assert posted.acquire(timeout=60)
+    release(lease)
+    ended = {name: finish(name, process) for name, process in running.items()}
+    assert {name: run.code for name, run in ended.items()} == dict.fromkeys(names, 0)
+    assert sorted(subjects_at(bare_repo)[:3]) == sorted(names)
+    bodies = {name: bare_repo.git("log", "-1", f"--grep=^{name}$", "--format=%b%an", "main") for name in names}
+    hows = {name: ended[name].said["landed"] for name in names}
+    assert hows["asks"] == "combined"
+    committer = bare_repo.git("log", "-1", "--grep=^asks$", "--format=%cn <%ce>", "main")
+    assert bodies["asks"] == f"Landed-by: {committer}\nTest Author"
+    assert bodies["silent"] == bodies["head"] == "Test Author"
+    assert racers["asks"].git("status", "--porcelain") == ""
+
+
 def test_clones_move_after_a_combined_landing_as_after_their_own(
     git_server: GitHttpServer, bare_repo: Repo, repo_url: str, tmp_path: Path
 ) -> None:

@@ -108,19 +108,21 @@ def test_a_push_killed_at_any_request_is_finished_or_dropped_by_the_next_command
     bare_repo.git("fsck", "--strict", "--no-dangling")
 
 
+@pytest.mark.parametrize("words", [(), ("--combined-trailer", "Landed-by")], ids=["plain", "trailer"])
 @pytest.mark.parametrize("newest", ["waiter", "other"])
 def test_the_change_of_a_killed_waiter_is_landed_by_others_and_its_clone_finishes(
-    git_server: GitHttpServer, bare_repo: Repo, repo_url: str, tmp_path: Path, newest: str
+    git_server: GitHttpServer, bare_repo: Repo, repo_url: str, tmp_path: Path, newest: str, words: tuple[str, ...]
 ) -> None:
     """A posted change counts as submitted: another runner lands it, and the killed clone's next command sees that.
 
-    Where it became the tip itself, that clone knows it by name before it has the commit.
+    Where it became the tip itself, that clone knows it by name before it has the commit. A trailer that the other
+    runner added on demand hides nothing.
     """
     lease = acquire_at(remote_at(repo_url))
     racers = named(make_racers(tmp_path, repo_url, ["waiter", "other"]))
     killer = Killer()
     git_server.set_faults(FaultPlan().after(WRITE, 1, killer))
-    process = start_push(racers["waiter"].path, "waiter")
+    process = start_push(racers["waiter"].path, "waiter", *words)
     killer.arm({"waiter": process})
     assert process.wait(DEADLINE_S) == -signal.SIGKILL
     process.communicate()

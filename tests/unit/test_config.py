@@ -88,6 +88,7 @@ def test_every_key(tmp_path: Path) -> None:
         holder = "h"
         conflict-exit-code = 75
         cancel-older = true
+        combined-trailer = "Landed-by"
         on-timeout = "proceed-unlocked"
         log-format = "json"
         [retry]
@@ -115,6 +116,7 @@ def test_every_key(tmp_path: Path) -> None:
     assert (found.remote, found.ref_prefix, found.ttl_s, found.wait_s) == ("upstream", "refs/heads/locks", 600, 90)
     assert (found.timeout_s, found.kill_after_s, found.priority, found.workflow) == (3600, 2, 5, "w")
     assert (found.holder, found.conflict_exit_code, found.cancel_older) == ("h", 75, True)
+    assert found.combined_trailer == "Landed-by"
     assert (found.on_timeout, found.log_format) == ("proceed-unlocked", "json")
     assert found.retry == RetryPattern(0.1, 3, 4, 0.5, 300)
     assert found.priorities == (("deploy-*", 100),)

@@ -6,16 +6,19 @@ JSON is read as a stranger's (docs/protocol.md, sections 7 and 8).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import field
 from typing import TypeGuard
 
 from gitref_lock.core.lean import dataclass
+from gitref_lock.core.text import JsonObject, JsonValue
 from gitref_lock.landing.merge.globs import GlobError, compile_glob, matches
 from gitref_lock.landing.strategies.base import Runner, Strategy, StrategySpecError
 from gitref_lock.landing.strategies.registry import strategy_for
 
 _MAX_RULES = 1000
+_TRAILER_KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,59}")
 _MAX_TEXT = 1000
 _KEEPS_GIT = ("text", "set")
 _SIDES = ("ours", "theirs")
@@ -48,12 +51,19 @@ class Policy:
 
     ``attributes`` answers the ``merge`` attribute of a path (gitattributes(5)): ``union``, ``binary``, ``unset`` (or
     ``-merge``), ``text``, ``set``, ``driver:NAME`` for a driver that git's configuration defines, or None. It ranks
-    after the rules and before what is built in. ``runner`` runs local commands. Neither travels.
+    after the rules and before what is built in. ``runner`` runs local commands. Neither travels. ``trailer`` is the key
+    under which another runner that lands the change names itself in its copy, '' for no such line.
     """
 
     rules: tuple[Rule, ...] = ()
+    trailer: str = ""
     attributes: Callable[[bytes], str | None] | None = field(default=None, repr=False, compare=False)
     runner: Runner | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the trailer's key; raise PolicyError."""
+        if self.trailer and not _TRAILER_KEY.fullmatch(self.trailer):
+            raise PolicyError(f"not the key of a trailer: {self.trailer[:40]!r}")
 
     @property
     def is_declarative(self) -> bool:
@@ -89,22 +99,25 @@ class Policy:
         """Tell whether a rule asks that ``path`` is never decided beyond what git would merge."""
         return self.specs(path) in {("text",), ("fail",)}
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> JsonObject:
         """Return the policy as plain JSON data; raise PolicyError when a rule needs a command of this machine."""
         for rule in self.rules:
             if not strategy_for(rule.spec).is_declarative:
                 raise PolicyError(f"rule {rule.glob}={rule.spec}: it needs a command of this machine and cannot travel")
-        return {"rules": [[rule.glob, rule.spec] for rule in self.rules]}
+        rules: list[JsonValue] = [[rule.glob, rule.spec] for rule in self.rules]
+        return {"rules": rules, **({"trailer": self.trailer} if self.trailer else {})}
 
     @classmethod
     def from_json(cls, data: object) -> Policy:
         """Read what ``to_json`` wrote; raise PolicyError for anything else. Unknown keys are ignored."""
-        rules = data.get("rules") if isinstance(data, dict) else None
+        rules, trailer = (data.get("rules"), data.get("trailer", "")) if isinstance(data, dict) else (None, "")
         if not isinstance(rules, list):
             raise PolicyError("a policy is an object with a list of rules")
         if len(rules) > _MAX_RULES:
             raise PolicyError(f"a policy has at most {_MAX_RULES} rules, not {len(rules)}")
-        policy = cls(tuple(_read_rule(index, rule) for index, rule in enumerate(rules)))
+        if not isinstance(trailer, str):
+            raise PolicyError("the key of a trailer is a text")
+        policy = cls(tuple(_read_rule(index, rule) for index, rule in enumerate(rules)), trailer)
         if not policy.is_declarative:
             raise PolicyError("a policy from elsewhere must not name a command")
         return policy

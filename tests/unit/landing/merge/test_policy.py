@@ -93,7 +93,9 @@ def test_a_bracket_may_hold_the_separator() -> None:
 
 def test_policies_travel_as_json() -> None:
     """What is written as JSON reads back as the same policy."""
-    policy = Policy(parse_rules(["*.json=json:arrays=id,numbers=sum", "**=theirs"]), attributes=lambda _path: None)
+    policy = Policy(
+        parse_rules(["*.json=json:arrays=id,numbers=sum", "**=theirs"]), "Landed-by", attributes=lambda _path: None
+    )
 
     assert Policy.from_json(json.loads(json.dumps(policy.to_json()))) == policy
     assert Policy.from_json({"rules": [], "later": 1}) == Policy()
@@ -128,6 +130,9 @@ def test_local_commands_do_not_travel() -> None:
         {"rules": [["a", "magic"]]},
         {"rules": [["a" * 1001, "ours"]]},
         {"rules": [["a", "ours"]] * 1001},
+        {"rules": [], "trailer": 1},
+        {"rules": [], "trailer": "Landed-by: me\n\nbody"},
+        {"rules": [], "trailer": "L" * 61},
     ],
 )
 def test_hostile_json_is_refused(data: object) -> None:
