@@ -252,8 +252,8 @@ def _merge(head: bytes, *sides: bytes) -> bytes:
 def _merge_text() -> Seeds:
     base = b"".join(b"line %d\n" % number for number in range(40))
     ours, theirs = base.replace(b"line 3\n", b"line three\nand more\n"), base.replace(b"line 30\n", b"")
-    repeated = b"".join(b"%d\n" % (number * 7 % 64) for number in range(300))
-    shuffled = b"".join(b"%d\n" % (number * 11 % 64) for number in range(300))
+    repeated = b"".join(b"%d\n" % (number * 7 % 64) for number in range(120))
+    shuffled = b"".join(b"%d\n" % (number * 11 % 64) for number in range(120))
     return {
         "clean": _merge(b"", base, ours, theirs),
         "conflict": _merge(b"", base, ours, base.replace(b"line 3\n", b"line 33\n")),
