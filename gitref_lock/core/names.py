@@ -8,6 +8,7 @@ The rules are those of git-check-ref-format, narrowed so that a lock name never 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NewType
 
 from gitref_lock.core.lean import dataclass
@@ -51,6 +52,7 @@ def is_nonce(text: str) -> bool:
     return _NONCE.fullmatch(text) is not None
 
 
+@lru_cache(maxsize=1024)
 def _fault(name: str) -> str | None:
     """Return the git-check-ref-format rule that ``name`` breaks, or None."""
     try:
