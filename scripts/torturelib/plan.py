@@ -34,6 +34,7 @@ LOCAL_STEPS = (
 LEASE_STEPS = ("write-lease", "lease-written", "forget-lease")
 """What ``acquire``, ``renew`` and ``release`` do to the lease file."""
 CLOCK = "random moment"
+COMMAND = "while its command works"
 
 HTTP_FAULTS = (
     "drop-before",
@@ -53,7 +54,9 @@ SSH_FAULTS = ("drop-before", "drop-after", "stall")
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One blow. ``place`` is a request, a step or ``CLOCK``; ``at_s`` counts from the start, for ``CLOCK`` only.
+    """One blow. ``place`` is a request, a step, ``CLOCK`` or ``COMMAND``.
+
+    ``at_s`` counts from the start of the process, or from that of the command that it wraps.
 
     ``sign`` is KILL, TERM or STOP; what is stopped goes on after ``stop_s``.
     """
@@ -130,7 +133,9 @@ def make_plan(seed: int, number: int, transport: str, *, clones: int = 16, jobs:
     deck = places(transport)
     Random(f"{seed} {transport}").shuffle(deck)
     drawer = _Drawer(Random(f"{seed} {number} {transport}"), transport, deck, number * clones * 2)
-    drawn = tuple(tuple(drawer.jobs_of(f"r{number}c{clone:02d}", jobs)) for clone in range(clones))
+    drawn = tuple(
+        tuple(drawer.jobs_of(f"r{number}c{clone:02d}", jobs, wants_locks=clone % 4 == 1)) for clone in range(clones)
+    )
     people = tuple(drawer.random.uniform(0.5, 6) for _ in range(drawer.random.randrange(4)))
     return Plan(seed, number, transport, drawn, people)
 
@@ -144,11 +149,12 @@ class _Drawer:
         self._deck = deck
         self._at = at
 
-    def jobs_of(self, clone: str, count: int) -> list[Job]:
-        """Draw what one clone does: after a blow comes what a next CI job would do."""
+    def jobs_of(self, clone: str, count: int, *, wants_locks: bool) -> list[Job]:
+        """Draw what one clone does: after a blow comes what a next CI job would do. Some clones deploy most of all."""
+        weights = (10, 60, 20, 10, 0) if wants_locks else (60, 14, 14, 6, 6)
         jobs: list[Job] = []
         while len(jobs) < count:
-            kind = self.random.choices(("push", "run", "lease", "break", "inspect"), (50, 24, 14, 6, 6))[0]
+            kind = self.random.choices(("push", "run", "lease", "break", "inspect"), weights)[0]
             draw = {"push": self._push, "run": self._run, "lease": self._lease}.get(kind)
             made = draw() if draw is not None else self._look(kind)
             if any(job.kill is not None for job in made):
@@ -185,16 +191,23 @@ class _Drawer:
 
     def _run(self) -> list[Job]:
         random = self.random
+        kill = self._at_work() if random.random() < 0.6 else self._of_lock()
         job = Job(
             "",
             "run",
-            lock=random.choice((*LOCKS, *LOCKS[1:])),
-            options=("--ttl", random.choice(("5s", "6s", "8s")), "--wait", "20s"),
-            hold_s=random.choice((0.2, 0.5, 1.5, 7.0)),
+            lock=random.choices(LOCKS, (10, 70, 20))[0],
+            options=("--ttl", random.choice(("5s", "5s", "7s")), "--wait", "30s"),
+            hold_s=random.choice((0.2, 0.5, 1.5) if kill is None else (3.0, 10.0)),
             is_stubborn=random.random() < 0.3,
-            kill=self._of_lock(),
+            kill=kill,
         )
         return [job]
+
+    def _at_work(self) -> Kill:
+        """Draw a blow for the holder while its command works: a death, or a sleep that outlasts the lease."""
+        sign = self.random.choice(("KILL", "STOP"))
+        stop_s = self.random.uniform(6, 10) if sign == "STOP" else 0.0
+        return Kill(COMMAND, sign=sign, at_s=self.random.uniform(0.1, 2), stop_s=stop_s)
 
     def _lease(self) -> list[Job]:
         lock = self.random.choice(LOCKS)

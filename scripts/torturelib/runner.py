@@ -12,11 +12,12 @@ from pathlib import Path
 
 from scripts.torturelib import holding, victim
 from scripts.torturelib.http_side import HEADER, Director, Target, Timers
-from scripts.torturelib.plan import CLOCK, Job, Kill
+from scripts.torturelib.plan import CLOCK, COMMAND, Job
 from scripts.torturelib.world import World, add_key
 
 LIMIT_S = 180.0
 _STALL_S = 2.0
+_LOOK_EVERY_S = 0.02
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ class Runner:
             )
         target.process = process
         target.ready.set()
-        is_late = self._await(process, target, job.kill if job.kill and job.kill.place == CLOCK else None)
+        is_late = self._await(process, target, folder / "holds")
         done = Done(
             job,
             self.name,
@@ -147,13 +148,16 @@ class Runner:
             "GIT_CONFIG_KEY_0": "http.extraHeader",
             "GIT_CONFIG_VALUE_0": f"{HEADER}: {job.name}",
         }
-        if job.kill is not None and not job.kill.when and job.kill.place != CLOCK:
+        if job.kill is not None and not job.kill.when and job.kill.place not in {CLOCK, COMMAND}:
             environ[victim.STEP] = job.kill.place
         return environ
 
-    def _await(self, process: subprocess.Popen[bytes], target: Target, kill: Kill | None) -> bool:
+    def _await(self, process: subprocess.Popen[bytes], target: Target, holds: Path) -> bool:
         """Wait for the end, with a blow at its moment; tell whether the process had to be ended at last."""
-        if kill is not None:
+        kill = target.job.kill
+        while kill is not None and kill.place == COMMAND and not holds.exists() and process.poll() is None:
+            time.sleep(_LOOK_EVERY_S)
+        if kill is not None and kill.place in {CLOCK, COMMAND}:
             try:
                 process.wait(kill.at_s)
             except subprocess.TimeoutExpired:

@@ -170,7 +170,7 @@ def test_a_seed_is_a_plan_and_its_rounds_strike_everywhere() -> None:
     for transport in plans.TRANSPORTS:
         jobs = [job for number in range(8) for clone in make_plan(3, number, transport).clones for job in clone]
         struck = {job.kill.step for job in jobs if job.kill is not None}
-        named = {kill.step for kill in plans.places(transport)} | set(plans.LEASE_STEPS)
+        named = {kill.step for kill in plans.places(transport)} | {*plans.LEASE_STEPS, plans.COMMAND}
         assert named - struck == set()
         assert len({job.name for job in jobs}) == len(jobs)
 
