@@ -32,6 +32,8 @@ from gitref_lock.remotes.pktline import (
 AGENT = "agent=gitref-lock"
 MAX_REFS = 2_000_000
 MAX_REPORT_BYTES = 8 << 20
+MAX_TEXT_BYTES = 256 << 20
+"""How long a listing, or what comes before a pack, may be: a name may have 65 KiB, so a count is no bound."""
 
 
 def _oid(text: str) -> Oid:
@@ -39,6 +41,16 @@ def _oid(text: str) -> Oid:
         return oid(text)
     except InvalidNameError as exc:
         raise WireError(str(exc)) from exc
+
+
+def _bounded(packets: Iterator[Packet]) -> Iterator[Packet]:
+    """Yield packets, and raise WireError when they hold more than MAX_TEXT_BYTES."""
+    room = MAX_TEXT_BYTES
+    for packet in packets:
+        room -= len(packet) if isinstance(packet, bytes) else 0
+        if room < 0:
+            raise WireError(f"more than {MAX_TEXT_BYTES} bytes of text")
+        yield packet
 
 
 # Advertisements.
@@ -64,6 +76,7 @@ def parse_advertisement(packets: Iterator[Packet], *, head_only: bool = False) -
     ``head_only`` stops after the first packet that names capabilities and leaves the refs out; so does an object format
     other than SHA-1, whose ids we cannot hold: the caller sees it among the capabilities.
     """
+    packets = _bounded(packets)
     head = next_of(packets)
     if isinstance(head, bytes) and head.startswith(b"# service="):
         if next_of(packets) is not Special.FLUSH:
@@ -117,6 +130,7 @@ def ls_refs_request(prefixes: Sequence[str]) -> bytes:
 def parse_ls_refs(packets: Iterator[Packet], prefixes: Sequence[str]) -> dict[RefName, Oid]:
     """Return the listed refs under ``prefixes``; a server may list more than was asked."""
     refs: dict[RefName, Oid] = {}
+    packets = _bounded(packets)
     while (packet := next_of(packets)) is not Special.FLUSH:
         value, _, rest = text_of(data_of(packet)).partition(" ")
         if value != "unborn":
@@ -198,13 +212,14 @@ class FetchReply:
 def parse_fetch_v2(packets: Iterator[Packet], *, max_bytes: int) -> FetchReply:
     """Parse a version 2 fetch answer; raise TooLargeError when the pack exceeds ``max_bytes``."""
     boundary: dict[str, list[Oid]] = {"shallow": [], "unshallow": []}
+    texts = _bounded(packets)
     while True:
-        section = text_of(data_of(next_of(packets)))
+        section = text_of(data_of(next_of(texts)))
         if section == "packfile":
             break
         if section not in {"shallow-info", "acknowledgments", "wanted-refs"}:
             raise WireError(f"unknown section {section[:40]!r}")
-        while (packet := next_of(packets)) is not Special.DELIM:
+        while (packet := next_of(texts)) is not Special.DELIM:
             _boundary_line(text_of(data_of(packet)), boundary)
     pack = collect_bands(packets, max_bytes=max_bytes).data
     return FetchReply(pack, tuple(boundary["shallow"]), tuple(boundary["unshallow"]))
@@ -223,7 +238,8 @@ def parse_fetch_v0(packets: Iterator[Packet], *, with_shallow: bool, max_bytes: 
     """Parse a version 0 fetch answer; ``with_shallow`` says that a boundary section comes first (a depth was asked)."""
     boundary: dict[str, list[Oid]] = {"shallow": [], "unshallow": []}
     if with_shallow:
-        while (packet := next_of(packets)) is not Special.FLUSH:
+        texts = _bounded(packets)
+        while (packet := next_of(texts)) is not Special.FLUSH:
             if not _boundary_line(text_of(data_of(packet)), boundary):
                 raise WireError("not a shallow line")
     first = data_of(next_of(packets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -311,3 +312,31 @@ class TestReports:
             except pktline.WireError:
                 continue
             assert lock("a") in found.statuses
+
+
+@pytest.mark.parametrize("what", ["advertisement", "version 2", "listing", "sections", "boundary"])
+def test_no_text_is_read_without_end(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long names, capabilities or boundaries without end: what is kept of an answer is bounded in bytes."""
+    monkeypatch.setattr(wire, "MAX_TEXT_BYTES", 100_000)
+    oid = "1" * 40
+    heads = {
+        "advertisement": [f"{oid} refs/heads/x\0atomic\n"],
+        "version 2": ["version 2\n"],
+        "sections": ["shallow-info\n"],
+    }
+    lines = {"version 2": "x" * 60_000, "sections": f"shallow {oid}\n", "boundary": f"shallow {oid}\n"}
+    line = lines.get(what, f"{oid} refs/heads/{'x' * 60_000}\n")
+
+    def endless() -> Iterator[pktline.Packet]:
+        yield from (head.encode() for head in heads.get(what, []))
+        while True:
+            yield line.encode()
+
+    parsers: dict[str, Callable[[], object]] = {
+        "listing": lambda: wire.parse_ls_refs(endless(), ["refs/"]),
+        "sections": lambda: wire.parse_fetch_v2(endless(), max_bytes=1000),
+        "boundary": lambda: wire.parse_fetch_v0(endless(), with_shallow=True, max_bytes=1000),
+    }
+    parse = parsers.get(what, lambda: wire.parse_advertisement(endless()))
+    with pytest.raises(pktline.WireError, match="more than 100000 bytes"):
+        parse()
