@@ -6,6 +6,7 @@ An input is a first line that chooses the options, then base, ours and theirs (d
 from __future__ import annotations
 
 import json
+import tomllib
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -160,6 +161,18 @@ def _documents(data: bytes, name: str, path: bytes) -> None:
         again = _merged(spec, path, answer.content, answer.content, theirs)
         hold(again is None or again.content == theirs, "a result is a version like any other")
         _merged(spec, path, theirs, answer.content, theirs + b"\n")
+        if spec == "toml" and base not in (ours, theirs):
+            _check_toml(base, ours, theirs, answer)
+
+
+def _check_toml(base: bytes | None, ours: bytes, theirs: bytes, answer: Merged) -> None:
+    """Another reader of TOML finds in the result what the sides have."""
+    try:
+        old, our, their = (tomllib.loads((side or b"").decode()) for side in (base, ours, theirs))
+    except (ValueError, RecursionError):
+        return
+    made = tomllib.loads((answer.content or b"").decode())
+    _check_keys(old, our, their, made, "", answer.detail)
 
 
 def lines(data: bytes) -> None:
