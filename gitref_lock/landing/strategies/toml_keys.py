@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
@@ -42,7 +43,14 @@ def from_options(options: str) -> Toml:
     return Toml(Options.parse("toml", options))
 
 
+_DOTTED_KEY = re.compile(rb"\.[^.=\n,{]*=")
+_MAX_DOTTED_KEYS = 1000
+"""The library looks at all of a table's dotted keys for each one more."""
+
+
 def _read(data: bytes, values: Values) -> Node:
+    if sum(1 for _ in _DOTTED_KEY.finditer(data)) > _MAX_DOTTED_KEYS:
+        raise CannotMergeError(f"it has more than {_MAX_DOTTED_KEYS} dotted keys")
     try:
         return _node(tomlkit.parse(data.decode("utf-8")), values)
     except UnicodeDecodeError as error:

@@ -19,7 +19,16 @@ try:
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
     from ruamel.yaml.error import YAMLError
-    from ruamel.yaml.tokens import AliasToken, AnchorToken, DocumentStartToken, TagToken
+    from ruamel.yaml.tokens import (
+        AliasToken,
+        AnchorToken,
+        DocumentStartToken,
+        FlowMappingEndToken,
+        FlowMappingStartToken,
+        FlowSequenceEndToken,
+        FlowSequenceStartToken,
+        TagToken,
+    )
 except ImportError as error:
     raise StrategySpecError("strategy 'yaml' needs ruamel.yaml: install gitref-lock[formats]") from error
 
@@ -27,6 +36,8 @@ _LAYOUTS = ((2, 2, 0), (2, 4, 2), (4, 4, 2), (4, 4, 0), (4, 6, 4), (4, 2, 0), (3
 """Indents of maps, of lists, and of the dash, in the order tried."""
 
 _MAX_DEPTH = 100
+_MAX_BRACKETS = 20
+"""Brackets within each other: at each token the library looks at all that are open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +86,14 @@ def _text_of(data: bytes) -> str:
 def _read(data: bytes, values: Values) -> Node:
     text = _text_of(data)
     try:
+        is_open = 0
         for token in YAML().scan(io.StringIO(text)):
             if isinstance(token, AliasToken | AnchorToken | TagToken):
                 raise CannotMergeError("it has anchors, aliases or tags")
+            is_open += isinstance(token, FlowMappingStartToken | FlowSequenceStartToken)
+            is_open -= isinstance(token, FlowMappingEndToken | FlowSequenceEndToken)
+            if is_open > _MAX_BRACKETS:
+                raise CannotMergeError(f"brackets are nested deeper than {_MAX_BRACKETS}")
         return _node(_parser(_LAYOUTS[0]).load(text), values, 0)
     except YAMLError as error:
         place = getattr(error, "problem_mark", None)

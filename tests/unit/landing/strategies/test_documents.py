@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -217,3 +218,26 @@ def test_what_the_library_cannot_take_fails(spec: str, ours: str) -> None:
     answer = strategy_for(spec).merge(b"f", b"", ours.encode(), b"z: 1\n" if spec == "yaml" else b"z = 1\n")
     assert isinstance(answer, StrategyFailed)
     assert answer.reason
+
+
+@pytest.mark.parametrize(
+    ("spec", "ours", "reason"),
+    [
+        ("yaml", "[" * 65_536, "brackets"),
+        ("yaml", "a: " + "[" * 50 + "x," * 20_000 + "]" * 50, "brackets"),
+        ("yaml", "{" * 65_536, "brackets"),
+        ("toml", "".join(f"a.b.c.k{number}=1\n" for number in range(4000)), "dotted"),
+        ("toml", "x = {" + ",".join(f"a.b.k{number}=1" for number in range(4000)) + "}", "dotted"),
+        ("toml", ".=" * 30_000, "dotted"),
+        ("toml", "." * 65_536, ""),
+    ],
+    ids=["open lists", "deep list", "open maps", "dotted", "dotted inline", "no keys", "dots"],
+)
+def test_what_costs_the_library_minutes_is_refused(spec: str, ours: str, reason: str) -> None:
+    """A stranger's file of 64 KiB takes a moment, whatever the library would make of it."""
+    base, theirs = ("a: 1\n", "a: 2\n") if spec == "yaml" else ("a = 1\n", "a = 2\n")
+    began = time.process_time()
+    answer = strategy_for(spec).merge(b"f", base.encode(), ours.encode(), theirs.encode())
+    assert isinstance(answer, StrategyFailed)
+    assert reason in answer.reason
+    assert time.process_time() - began < 5
