@@ -187,6 +187,6 @@ def test_the_reader_takes_any_text(text: str) -> None:
 @pytest.mark.parametrize("text", ["a: [" + "," * 200_000, "a: {\n" * 50_000, "a: [" + "[,]," * 50_000 + "]"])
 def test_hostile_workflows_are_read_once(text: str) -> None:
     """Commas and brackets without end take a moment."""
-    began = time.perf_counter()
+    began = time.process_time()
     parse(text)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

@@ -160,14 +160,14 @@ def test_a_long_chain_of_deltas_in_the_worst_order_is_resolved_once() -> None:
         delta = b"\x06\x06\x06" + texts[number]
         entries.append(bytes([0x70 | len(delta)]) + names[number - 1] + zlib.compress(delta))
     body = struct.pack(">4sII", b"PACK", 2, len(entries)) + b"".join(reversed(entries))
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(read(sealed(body))) == len(texts)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_many_small_objects_cost_what_they_hold() -> None:
     """Each object is fed to zlib with little of what follows it."""
     objects = [GitObject(ObjectKind.BLOB, b"%06d" % number) for number in range(40_000)]
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(read(write_pack(objects))) == len(objects)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

@@ -95,6 +95,6 @@ def test_known_secrets_are_removed_longest_first() -> None:
 @pytest.mark.parametrize("end", ["", "://", "token", "@", "=1"])
 def test_hostile_words_take_no_time(unit: str, end: str) -> None:
     """Whatever a server repeats, 64 KiB of it are read once, not once for each place where a pattern may begin."""
-    began = time.perf_counter()
+    began = time.process_time()
     redact((unit * 65_536)[:65_536] + end)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

@@ -60,7 +60,7 @@ def test_files_made_to_be_costly_take_a_moment() -> None:
     """
     often = [number % 250 for number in range(16_000)]
     sparse = [number // 6 if number % 6 == 0 else 10**6 + number for number in range(60_000)]
-    began = time.perf_counter()
+    began = time.process_time()
     for old, new in ((often, often[::-1]), (list(range(10_000)), sparse)):
         made: list[int] = []
         at = 0
@@ -68,4 +68,4 @@ def test_files_made_to_be_costly_take_a_moment() -> None:
             made += old[at : hunk.a_from] + new[hunk.b_from : hunk.b_to]
             at = hunk.a_to
         assert made + old[at:] == new
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
