@@ -71,7 +71,8 @@ class LeaseTiming:
 class QueueTiming:
     """Durations of waiting in seconds; ``head_start_s`` is what one point of priority is worth.
 
-    ``gather_s`` is how long the head of a queue that lands waits for more, ``landing_s`` what its landing takes.
+    ``gather_s`` is how long the head of a queue that lands waits for more, ``landing_s`` what its landing takes,
+    ``land_change_s`` what each change of a crowd adds to that.
     """
 
     head_start_s: float = 10.0
@@ -79,6 +80,7 @@ class QueueTiming:
     claim_step_s: float = 1.0
     land_window_s: float = 0.5
     land_step_s: float = 1.0
+    land_change_s: float = 0.03
     pace_floor_s: float = 0.5
     pace_cap_s: float = 5.0
     pace_factor_s: float = 0.04

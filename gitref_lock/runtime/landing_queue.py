@@ -43,7 +43,7 @@ WITHDRAW_BUDGET_S = 5.0
 _PAST_TURN_S = 0.05
 """A look that is meant for my turn comes this much after it, by whatever clocks count."""
 
-_EXPECTANT_LOOKS = 2
+_EXPECTANT_LOOKS = 4
 
 
 @dataclass(slots=True)
@@ -115,12 +115,14 @@ class LandingQueue:
     def _landing_s(self) -> float:
         """Return when to look again while the lock is free: whoever is at the head is landing the queue.
 
-        That holds for the first looks; if nothing came of it, the head is dead or slow, and the usual pace is enough.
+        That holds for the first looks, each later than the one before; if nothing came of it, the head is dead, and the
+        usual pace is enough.
         """
         self.looks += 1
         if self.looks > _EXPECTANT_LOOKS:
             return math.inf
-        return self.errand.request.queue.landing_s * self.errand.remote.system.entropy.uniform(0.7, 1.3)
+        jitter = self.errand.remote.system.entropy.uniform(0.7, 1.3)
+        return self.errand.request.queue.landing_s * max(1, self.looks - 1) * jitter
 
     def _land_queue(self, picture: Picture, ticket: LandTicket, found: Found) -> Landed:
         """Land every change that waits, mine among them, in one swap."""

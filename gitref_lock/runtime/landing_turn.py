@@ -9,6 +9,8 @@ import math
 
 from gitref_lock.core.queue import Entry, claim_delay_s, in_service_order, watch_window
 from gitref_lock.core.ticket import Kind
+from gitref_lock.core.timing import QueueTiming
+from gitref_lock.runtime.combine import MAX_BATCH
 from gitref_lock.runtime.dead_tickets import is_dead, past_for_all
 from gitref_lock.runtime.errand import OPEN, Errand
 from gitref_lock.runtime.land_ticket import LandTicket
@@ -34,8 +36,17 @@ def turn_in_s(errand: Errand, picture: Picture, ticket: LandTicket, found: Found
     # My batch lands every combinable change ahead of mine; the others are owed a claim window of their own.
     owed = sum(not _is_combinable(entry, ticket.ticket.branch) for entry in ahead)
     timing = errand.request.queue
-    delay_s = claim_delay_s(owed, Kind.ACQUIRE, timing) + claim_delay_s(steps(len(ahead) - owed), Kind.LAND, timing)
+    delay_s = claim_delay_s(owed, Kind.ACQUIRE, timing) + land_delay_s(len(ahead) - owed, len(queue), timing)
     return window.since_s + delay_s - picture.read_s
+
+
+def land_delay_s(ahead: int, waiting: int, timing: QueueTiming) -> float:
+    """Return for how long ``ahead`` changes before mine delay my turn, when so many wait in all.
+
+    The more there are, the longer the one at the head needs: landing beside it would only cost a push that loses.
+    """
+    delay_s = claim_delay_s(steps(ahead), Kind.LAND, timing)
+    return delay_s and delay_s + max(0.0, timing.land_change_s * min(waiting, MAX_BATCH) - timing.land_window_s)
 
 
 def steps(ahead: int) -> int:

@@ -92,6 +92,7 @@ def test_the_default_queue_timing_is_the_documented_one() -> None:
         "claim_step_s": 1.0,
         "land_window_s": 0.5,
         "land_step_s": 1.0,
+        "land_change_s": 0.03,
         "pace_floor_s": 0.5,
         "pace_cap_s": 5.0,
         "pace_factor_s": 0.04,
