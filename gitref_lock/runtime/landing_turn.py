@@ -33,8 +33,10 @@ def turn_in_s(errand: Errand, picture: Picture, ticket: LandTicket, found: Found
     past_at = past_for_all(errand.remote)
     order = (ticket.name.rank_ms, ticket.name.nonce)
     ahead = [entry for entry in queue if entry.order < order and not is_dead(entry.ticket, past_at)]
-    # My batch lands every combinable change ahead of mine; the others are owed a claim window of their own.
-    owed = sum(not _is_combinable(entry, ticket.ticket.branch) for entry in ahead)
+    # My batch lands every combinable change ahead of mine; the others are owed a claim window of their own. A change
+    # that is not combinable lands without them: all are owed it.
+    is_alone = not ticket.ticket.is_combinable
+    owed = sum(is_alone or not _is_combinable(entry, ticket.ticket.branch) for entry in ahead)
     timing = errand.request.queue
     delay_s = claim_delay_s(owed, Kind.ACQUIRE, timing) + land_delay_s(len(ahead) - owed, len(queue), timing)
     return window.since_s + delay_s - picture.read_s

@@ -148,7 +148,9 @@ class Swapper:
                     return judged
             attempt += 1
             if patience.is_over or self.interrupted is not None:
-                return self._kill(plan) if in_doubt else outcome
+                if in_doubt:
+                    return self._kill(plan)
+                return self._looked_for(plan, outcome, Deadline.after(self.remote.system, KILL_BUDGET_S))
             wish = outcome.retry_after_s if isinstance(outcome, Unknown) else None
             self._pause(patience.capped(wish or self.remote.backoff.pause_s(self.remote.system, attempt)) or 0.0)
 

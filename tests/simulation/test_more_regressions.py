@@ -100,3 +100,34 @@ def test_a_ticket_that_an_old_listing_lacks_is_not_posted_again() -> None:
     assert results(world) == ["acquired", "landed"]
     assert len(world.history.refs(QUEUE)) == 1
     assert faults_of(world) == []
+
+
+def test_a_change_that_lands_alone_passes_nobody() -> None:
+    """The head is slow to look; the next one, whose batch cannot hold it, gives it the claim window."""
+    world = play(
+        3,
+        lambda runners: {
+            0: [(0.0, hold(runners[0], work_s=4.0))],
+            1: [(0.5, push(runners[1]))],
+            2: [(1.5, push(runners[2], is_combinable=False))],
+        },
+        {("r1", "ls-refs", number): Fate(out_s=0.1, back_s=2.4) for number in range(2, 9)},
+    )
+    assert results(world) == ["acquired", "landed", "landed"]
+    landed = world.history.changes_in(world.server.refs[world.history.branch])
+    assert [change for change in landed if change.startswith(("r1", "r2"))] == ["r1-1-own", "r2-1-own"]
+    assert faults_of(world) == []
+
+
+def test_a_post_that_a_proxy_sent_twice_is_found_after_a_long_stop() -> None:
+    """The first copy is granted, the refusal of the second is heard, and the time is over: the queue is asked."""
+    world = play(
+        2,
+        lambda runners: {
+            0: [(0.0, hold(runners[0], work_s=4.0)), (6.0, push(runners[0]))],
+            1: [(1.0, push(runners[1], "clash"))],
+        },
+        {("r1", "swap", 1): Fate(again_s=0.05, is_second_heard=True), ("r1", "ls-refs", 2): Fate(pause_s=89.0)},
+    )
+    assert results(world) == ["acquired", "landed", "landed"]
+    assert faults_of(world) == []
