@@ -68,6 +68,10 @@ bench: setup ## measure beside the git command line and a pull-rebase loop; rewr
 bench-check: setup ## measure single operations; fail when a ratio is over 25 % worse than in docs/performance.json
 	$(PY) scripts/bench --check
 
+.PHONY: bench-large
+bench-large: setup ## measure a push in a repository of 50,000 files beside git
+	$(PY) scripts/bench-large
+
 .PHONY: simulate
 simulate: setup ## replay one run in virtual time (SEED=, RUNNERS=, STEPS=), or run SEEDS= of them from FIRST= on
 	@$(PY) scripts/simulate $(if $(SEED),--seed $(SEED)) $(if $(RUNNERS),--runners $(RUNNERS)) \
