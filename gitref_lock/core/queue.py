@@ -44,8 +44,11 @@ def rank_ms(enqueued_ms: int, priority: int, head_start_s: float) -> int:
 
 
 def enqueue_instant_ms(own_ms: int, date_ms: int | None, newest_seen_ms: int) -> int:
-    """Return when a ticket counts as written: never before what ring and queue show, at most 60 s after the Date."""
-    instant = max(own_ms if date_ms is None else date_ms, newest_seen_ms)
+    """Return when a ticket counts as written: after what ring and queue show, at most 60 s after the Date.
+
+    A Date has whole seconds: who comes in the same second as a ticket that it sees is served after that one.
+    """
+    instant = max(own_ms if date_ms is None else date_ms, newest_seen_ms + 1)
     return instant if date_ms is None else min(instant, date_ms + _AHEAD_OF_DATE_MS)
 
 

@@ -84,7 +84,7 @@ def test_every_ticket_ends_exactly_once_whatever_one_fault_does(leaves_s: float)
         seen += check({(runner, number): fate}, leaves_s)
         count += 1
     print(f"{count} plans: {dict(seen)}")  # noqa: T201 - how much was tried is shown with -s
-    assert count > 250
+    assert count > 240, "a request that is not made any more has no fault"
     assert {"head landed", "waiter landed", "leaver lock-timeout", "head crashed", "leaver crashed"} <= seen.keys()
 
 

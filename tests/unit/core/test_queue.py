@@ -104,9 +104,10 @@ def test_the_overtaking_bound_is_the_gap_times_the_head_start() -> None:
     ("own_ms", "date_ms", "newest_ms", "expected"),
     [
         (500, None, 0, 500),
-        (500, None, 900, 900),
+        (500, None, 900, 901),
+        (500, 700, 700, 701),
         (500, 700, 0, 700),
-        (500, 700, 900, 900),
+        (500, 700, 900, 901),
         (500, 700, 70_000, 60_700),
         (99_999_999, 700, 0, 700),
     ],
@@ -114,7 +115,7 @@ def test_the_overtaking_bound_is_the_gap_times_the_head_start() -> None:
 def test_the_enqueue_instant_is_the_servers_where_known(
     own_ms: int, date_ms: int | None, newest_ms: int, expected: int
 ) -> None:
-    """The Date, else the own clock; never below the newest instant seen, and at most 60 s above a Date."""
+    """The Date, else the own clock; after the newest instant seen, and at most 60 s above a Date."""
     assert enqueue_instant_ms(own_ms, date_ms, newest_ms) == expected
 
 
