@@ -16,6 +16,9 @@ from dulwich.objects import Commit, ObjectID
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 
+_UNREADABLE = (ObjectFormatException, LookupError, ValueError, TypeError, AttributeError, AssertionError)
+"""What the library may raise over a commit that a stranger made, its slips included."""
+
 _SLOP = 64
 """How many more commits are looked at once all that remain belong to the remote: commit dates may lie."""
 
@@ -24,7 +27,7 @@ def commit_of(store: BaseObjectStore, oid: Oid) -> Commit | None:
     """Return a commit of ``store``, None when it is missing, malformed or something else."""
     try:
         found = store[ObjectID(oid.encode("ascii"))]
-    except (KeyError, ObjectFormatException):
+    except _UNREADABLE:
         return None
     return found if isinstance(found, Commit) else None
 

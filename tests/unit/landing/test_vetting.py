@@ -17,7 +17,13 @@ from tests.group.test_hostile_tickets import BLOB, HEADERS, INNER, LONG_LINE, TR
 from tests.support.gitcli import git_result, make_bare
 
 ROOM = 1 << 20
-STRICTER = {"a submodule's configuration", "a strange mode", "no end", "a file that is a folder"}
+STRICTER = {
+    "a submodule's configuration",
+    "a strange mode",
+    "no end",
+    "a file that is a folder",
+    "a line without a value",
+}
 """What git fsck lets pass or only warns of, and is left to its author all the same."""
 
 
