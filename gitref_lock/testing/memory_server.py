@@ -127,7 +127,7 @@ class MemoryServer:
             if words is not None:
                 said.append(words)
                 failed |= {cmd.ref: "pre-receive hook declined" for cmd in live}
-            elif atomic and self.atomic:
+            elif atomic and self.atomic and live:
                 failed |= self._atomic(live, said)
             else:
                 for cmd in live:

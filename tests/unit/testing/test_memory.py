@@ -220,6 +220,15 @@ class TestServer:
         assert store_on(server).swap([create("a", ONE)], ONE) == Applied()
         assert server.pushes == 3
 
+    def test_a_busy_server_refuses_what_lacks_its_objects(self) -> None:
+        """A swap of which nothing is left to apply meets no lock file."""
+        server = MemoryServer()
+        server.busy_pushes = 2
+        outcome = store_on(server).swap([create("a", ONE), create("b", THREE)], ())
+        assert isinstance(outcome, Refused)
+        assert outcome.kind is RefusalKind.MISSING_OBJECTS
+        assert server.refs == {}
+
     def test_the_clock_is_truncated(self) -> None:
         """Dates are whole seconds of the given clock."""
         server = MemoryServer(clock=lambda: 1234.9)
