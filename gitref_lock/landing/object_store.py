@@ -119,7 +119,17 @@ class StoreSink:
     def _stored(self, pack: bytes) -> Pack | None:
         if isinstance(self.store, SturdyObjectStore):
             return self.store.add_pack_bytes(pack)
-        return self.store.add_thin_pack(BytesIO(pack).read, None)
+        if isinstance(self.store, DiskObjectStore):
+            return self.store.add_thin_pack(BytesIO(pack).read, None)
+        before = set(self.store)
+        try:
+            self.store.add_thin_pack(BytesIO(pack).read, None)
+        except _UNFIT:
+            # In memory the library adds one object after the other: half a pack must not pass for a whole one.
+            for one in set(self.store) - before:
+                del self.store[one]
+            raise
+        return None
 
     def has(self, oid: Oid) -> bool:
         """Tell whether the object is present."""
