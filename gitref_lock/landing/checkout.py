@@ -297,7 +297,7 @@ class Checkout:
                 f"finish it with 'git {operation} --continue', or end it with 'git {operation} --abort'",
             )
 
-    @property
+    @cached_property
     def private_dir(self) -> Path:
         """The folder for this tool's own files inside the git directory; made on first use."""
         folder = self.git_dir / "gitref-lock"

@@ -18,7 +18,7 @@ from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.errors import HookError
 from gitref_lock.landing.index_diff import diff_index
 from gitref_lock.landing.index_file import UNKNOWN_STAT, Entry, IndexFile, UnreadableIndexError, read_index
-from gitref_lock.landing.index_patch import new_entry, patched, write_durably
+from gitref_lock.landing.index_patch import new_entry, patched, write_new
 from gitref_lock.landing.scan import doubtful_positions
 from gitref_lock.landing.staged import Staged, restaged
 from gitref_lock.landing.trees import TreeEntry
@@ -101,7 +101,7 @@ class Hooks:
             matches = known is not None and item.new == TreeEntry(known.mode, known.oid)
             edits[item.path] = known if matches and known is not None else _entry(item.path, item.new)
         content = patched(index, edits, doubtful_positions(index, WorkTree(self._checkout.work_tree)))
-        write_durably(target, content)
+        write_new(target, content)
         return content
 
     def _after_hook(self, staged: Staged, path: Path) -> Staged:

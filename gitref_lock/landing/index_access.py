@@ -60,6 +60,7 @@ class OwnIndex:
         """Take the lock and read; raise IndexHeldError, UnreadableIndexError or OSError."""
         self._lock = IndexLock(checkout, nonce)
         self._lock.acquire()
+        self._edits: dict[bytes, Entry | None] = {}
         try:
             self.view = checkout.read_index()
             self._doubtful = doubtful_positions(self.view, WorkTree(checkout.work_tree))
@@ -73,10 +74,13 @@ class OwnIndex:
 
     def write(self, edits: Mapping[bytes, Entry | None]) -> None:
         """Fill the lock file with the patched index."""
+        self._edits = dict(edits)
         self._lock.write(patched(self.view, edits, self._doubtful))
 
     def refresh(self, edits: Mapping[bytes, Entry | None]) -> None:
         """Replace the lock file's content; without room for it the first one, which makes git look again, will do."""
+        if self._edits == edits:
+            return
         with suppress(OSError):
             self._lock.rewrite(patched(self.view, edits, self._doubtful))
 

@@ -11,7 +11,8 @@ import stat
 from pathlib import Path
 
 from gitref_lock.landing.checkout import Checkout
-from gitref_lock.landing.index_patch import write_durably
+from gitref_lock.landing.hardening import INDEX, hardened
+from gitref_lock.landing.index_patch import write_new
 
 _PREFIX = "index-"
 
@@ -28,6 +29,7 @@ class IndexLock:
         self._index = Path(os.path.realpath(checkout.index_path))
         self._lock = self._index.with_name(self._index.name + ".lock")
         self._own = checkout.private_dir / (_PREFIX + nonce)
+        self._is_hardened = INDEX in hardened(checkout.config)
 
     def acquire(self) -> None:
         """Take the lock; raise IndexHeldError, or OSError when the disk refuses."""
@@ -52,12 +54,13 @@ class IndexLock:
             os.close(os.open(self._lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
 
     def write(self, data: bytes) -> None:
-        """Fill the lock file with the next index and flush it."""
+        """Fill the lock file with the next index."""
         with self._lock.open("r+b") as file:
             file.write(data)
             file.truncate()
-            file.flush()
-            os.fsync(file.fileno())
+            if self._is_hardened:
+                file.flush()
+                os.fsync(file.fileno())
 
     def rewrite(self, data: bytes) -> None:
         """Replace the lock file's content in one step; raise OSError and keep the first content when that fails."""
@@ -65,7 +68,7 @@ class IndexLock:
         try:
             for path in (second, name):
                 path.unlink(missing_ok=True)
-            write_durably(second, data)
+            write_new(second, data, is_hardened=self._is_hardened)
             second.chmod(stat.S_IMODE(self._lock.stat().st_mode))
             os.link(second, name)  # so that the lock still has a private name by which it is known after a kill
             name.replace(self._lock)

@@ -193,10 +193,11 @@ def _invalidate(tree: CacheNode, path: bytes) -> None:
     node.children.pop(parts[-1], None)
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a new file and wait until its content is on disk; raise FileExistsError when it is there."""
+def write_new(path: Path, data: bytes, *, is_hardened: bool = False) -> None:
+    """Write a new file, on the disk when it returns if ``is_hardened``; raise FileExistsError when it is there."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        if is_hardened:
+            file.flush()
+            os.fsync(file.fileno())

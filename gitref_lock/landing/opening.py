@@ -14,6 +14,7 @@ from dulwich.repo import InvalidWorktreeConfiguration, Repo, UnsupportedExtensio
 from gitref_lock.core.names import ZERO_OID, Oid
 from gitref_lock.landing import discovery
 from gitref_lock.landing.errors import LandingError, NotARepositoryError, UnsupportedRepositoryError
+from gitref_lock.landing.hardening import LOOSE_OBJECT, hardened
 from gitref_lock.landing.object_store import SturdyObjectStore
 from gitref_lock.remotes.gitconfig import load
 
@@ -23,8 +24,18 @@ _HARMLESS_EXTENSIONS = frozenset({b"partialclone", b"preciousobjects", b"noop", 
 class TolerantRepo(Repo):
     """dulwich's repository, but tolerant of extensions that change nothing here."""
 
+    _config: ConfigFile | None = None
+
     def get_config(self) -> ConfigFile:
-        """Return ``.git/config`` without the extensions that git accepts and the base class does not know."""
+        """Return ``.git/config`` without the extensions that git accepts and the base class does not know.
+
+        It is read once: the base class asks for it again and again, for one setting each time.
+        """
+        if self._config is None:
+            self._config = self._read_config()
+        return self._config
+
+    def _read_config(self) -> ConfigFile:
         config = super().get_config()
         section = (b"extensions",)
         harmless = {
@@ -66,6 +77,7 @@ def open_repository(place: discovery.Place, start: Path, environ: Mapping[str, s
             object_directory=environ.get("GIT_OBJECT_DIRECTORY"),
         )
         repo.object_store = _sturdy(repo)
+        repo.object_store.fsync_object_files = LOOSE_OBJECT in hardened(config)
     except NotGitRepository as error:
         raise NotARepositoryError("not-a-repository", f"no git repository: {error}") from error
     except (UnsupportedVersion, UnsupportedExtension) as error:

@@ -69,6 +69,8 @@ class Placer:
 
         Raises OSError when the disk refuses.
         """
+        if not tasks:
+            return []
         self.discard()
         self._folder.mkdir()
         ready = []

@@ -16,6 +16,7 @@ from dulwich.objects import Commit
 
 from gitref_lock.core.names import ZERO_OID, Oid, RefName
 from gitref_lock.landing.checkout import Checkout, raw
+from gitref_lock.landing.hardening import REFERENCE, hardened
 
 _PREFIX = "ref-"
 _TAIL_BYTES = 4096
@@ -49,8 +50,9 @@ def move_ref(checkout: Checkout, name: RefName, old: Oid | None, new: Oid, note:
     own.unlink(missing_ok=True)
     with own.open("xb") as file:
         file.write(new.encode("ascii") + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+        if REFERENCE in hardened(checkout.config):
+            file.flush()
+            os.fsync(file.fileno())
     try:
         _link(own, lock)
     except FileExistsError as error:

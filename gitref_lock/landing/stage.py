@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
 from dulwich.objects import Blob
@@ -96,8 +95,9 @@ class _InProcess:
 
     def _file_system_now(self) -> int:
         """Return the file system's idea of this instant: a file of this second may still change unseen by git."""
-        with tempfile.TemporaryFile(dir=self._checkout.private_dir) as file:
-            return os.fstat(file.fileno()).st_mtime_ns
+        folder = self._checkout.private_dir
+        os.utime(folder)
+        return folder.stat().st_mtime_ns
 
     def run(self) -> Staged:
         if self._selection is Selection.STAGED:

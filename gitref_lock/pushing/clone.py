@@ -15,7 +15,7 @@ from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import commit_of, is_reachable, parents_of
 from gitref_lock.landing.hooks import Hooks
 from gitref_lock.landing.identity import signature
-from gitref_lock.landing.journal import JournalLanding, discard_journal, write_journal
+from gitref_lock.landing.journal import Journal, JournalLanding, discard_journal, write_journal
 from gitref_lock.landing.local_move import MoveReport, apply_move, recover
 from gitref_lock.landing.merge.policy import Policy
 from gitref_lock.landing.move_plan import missing_blobs, plan_move
@@ -60,6 +60,7 @@ class ClonePush:
         self._deadline = deadline
         self._now_s = now_s
         self._nonce = remote.system.entropy.nonce()
+        self._journal: Journal | None = None
         self._policy = policy
         name = options.remote_name
         self._filter = checkout.setting("remote", "partialCloneFilter", name) if name else None
@@ -170,7 +171,8 @@ class ClonePush:
         extra = {"ticket": ticket.ref, "base": prepared.tip or ""} if ticket is not None else {}
         self._write_journal(prepared.head, extra)
 
-    def _write_journal(self, head: Oid, extra: Mapping[str, str]) -> None:
+    def _write_journal(self, head: Oid, extra: Mapping[str, str]) -> Journal:
+        """Have the move to ``head`` on disk; what lies there already is not written again."""
         checkout, target = self._checkout, self._target
         own = self._snapshot.staged if self._snapshot.commit is not None else None
         move = plan_move(checkout, self._snapshot.head, head, own)
@@ -186,7 +188,9 @@ class ClonePush:
             moves_head=self._moves_head(head),
             extra=extra,
         )
-        self._journal = write_journal(checkout, move, landing)
+        if self._journal is None or (self._journal.landing, self._journal.move) != (landing, move):
+            self._journal = write_journal(checkout, move, landing)
+        return self._journal
 
     def _moves_head(self, head: Oid) -> bool:
         """Tell whether HEAD follows the landing: its branch did land, or detached it stood on what was landed upon.
@@ -209,6 +213,7 @@ class ClonePush:
     def forget(self) -> None:
         """Drop the journal: the change is surely not in the branch."""
         discard_journal(self._checkout)
+        self._journal = None
 
     def move(self, landed: Landed) -> MoveReport:
         """Move the clone to what was landed; a failure or a signal here does not undo a success."""
@@ -233,10 +238,10 @@ class ClonePush:
             deadline = Deadline.after(self._remote.system, _LOCAL_BUDGET_S)
             reading(self._remote.system, lambda: self.change.fetch(self._remote.store, [landed.head]), deadline)
             write_boundary(self._checkout, self.change.shallow, landed.head)
-            self._write_journal(landed.head, {})
-            missing = missing_blobs(self._checkout, self._journal.move)
+            journal = self._write_journal(landed.head, {})
+            missing = missing_blobs(self._checkout, journal.move)
             if missing:
                 self._fetch_missing(missing)
-            return apply_move(self._checkout, self._journal, sleeper=self._remote.system.sleeper)
+            return apply_move(self._checkout, journal, sleeper=self._remote.system.sleeper)
         except (LandingError, ConfigurationError, RemoteError, OSError) as error:
             return MoveReport(local_updated=False, reason=str(error))

@@ -231,10 +231,10 @@ def test_a_disk_that_fills_up_while_files_are_placed(tmp_path: Path, monkeypatch
     path = repository(tmp_path / "r", a="1\n")
     new = incoming(path, lambda root: write(root, "a", "theirs\n"))
 
-    def full(_path: Path, _data: bytes) -> None:
-        raise OSError(28, "No space left on device")
+    def full(_path: Path, _data: bytes, *, is_hardened: bool) -> None:
+        raise OSError(28, f"No space left on device ({is_hardened})")
 
-    monkeypatch.setattr("gitref_lock.landing.index_lock.write_durably", full)
+    monkeypatch.setattr("gitref_lock.landing.index_lock.write_new", full)
     assert moved(path, new) == MoveReport(local_updated=True)
     assert status(path) == []
     assert sorted(item.name for item in (path / ".git/gitref-lock").iterdir()) == ["busy"]
