@@ -50,7 +50,7 @@ def machine_line(machine: dict[str, Any], turns: int) -> str:
     """Return the sentence that says where the numbers come from."""
     return (
         f"Measured with git {machine['git']} and Python {machine['python']} on {machine['cpus']} CPUs "
-        f"that client and server share; medians of {turns} turns."
+        f"that client and server share, all files {machine['files']}; medians of {turns} turns."
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.benchlib.world import run
+from scripts.benchlib.world import in_memory, run
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA_FILE = ROOT / "docs" / "performance.json"
@@ -99,4 +99,11 @@ def as_json(rows: Iterable[Row]) -> list[dict[str, object]]:
 def machine() -> dict[str, object]:
     """Return what a reader must know to judge absolute numbers."""
     git = run(["git", "--version"], ROOT, os.environ).decode().split()[2]
-    return {"python": platform.python_version(), "git": git, "cpus": os.cpu_count(), "system": platform.system()}
+    files = "in memory" if in_memory() else "on disk"
+    return {
+        "python": platform.python_version(),
+        "git": git,
+        "cpus": os.cpu_count(),
+        "system": platform.system(),
+        "files": files,
+    }

@@ -8,12 +8,29 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 BRANCH = "main"
 DATA = "data.json"
+
+
+_MEMORY = Path("/dev/shm")
+
+
+def in_memory() -> bool:
+    """Tell whether files can be kept in memory, where a disk's moods do not count."""
+    return os.access(_MEMORY, os.W_OK)
+
+
+def fresh_folder() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder for repositories and clones, in memory where that can be.
+
+    On a disk the creation of files gets slower after many have been deleted, which a benchmark does all the time.
+    """
+    return tempfile.TemporaryDirectory(dir=_MEMORY if in_memory() else None)
 
 
 def environment(home: Path) -> dict[str, str]:
