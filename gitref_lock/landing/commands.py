@@ -23,6 +23,7 @@ from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.commands_tree import TreeWriter
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.strategies.base import Merged, RunRequest, StrategyFailed
+from gitref_lock.remotes.unbroken import unbroken
 
 LIMIT_S = 300.0
 """The longest time that one command may take."""
@@ -138,24 +139,24 @@ class LocalCommands:
 
     def _run(self, command: list[str], folder: Path, environ: Mapping[str, str], name: str) -> str | None:
         """Run a command in a group of its own; return why it failed, None when it exited with 0."""
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        with process:
-            try:
-                words, _ = process.communicate(timeout=self.limit_s)
-            except subprocess.TimeoutExpired:
+        process: subprocess.Popen[bytes] | None = None
+        try:
+            with unbroken():
+                process = subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    env=dict(environ),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            words, _ = process.communicate(timeout=self.limit_s)
+        except subprocess.TimeoutExpired:
+            return f"{name} did not end within {self.limit_s:g} s"
+        finally:
+            if process is not None and process.returncode is None:
                 _end_group(process)
-                return f"{name} did not end within {self.limit_s:g} s"
-            except BaseException:
-                _end_group(process)
-                raise
         if process.returncode == 0:
             return None
         last = " / ".join(words.decode("utf-8", "replace").strip().splitlines()[-_TAIL_LINES:])
@@ -164,10 +165,9 @@ class LocalCommands:
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """Kill a command and everything it started that stayed in its group."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    assert process.stdout is not None
+    process.stdout.close()
+    os.killpg(process.pid, signal.SIGKILL)
     process.wait(_AFTER_KILL_S)
 
 

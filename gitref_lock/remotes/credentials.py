@@ -174,27 +174,30 @@ class CredentialChain:
         import signal  # late: only after a 401
         import subprocess
 
+        from gitref_lock.remotes.unbroken import unbroken
+
         environ = {**self._environ, "GIT_TERMINAL_PROMPT": "0"}
+        child: subprocess.Popen[str] | None = None
         try:
-            child = subprocess.Popen(
-                command,
-                cwd=self._work_dir,
-                env=environ,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                encoding="utf-8",
-                errors="surrogateescape",
-            )
-        except OSError:
+            with unbroken():
+                child = subprocess.Popen(
+                    command,
+                    cwd=self._work_dir,
+                    env=environ,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                    encoding="utf-8",
+                    errors="surrogateescape",
+                )
+            answer, _ = child.communicate(text, timeout=HELPER_TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired):
             return None
-        with child:
-            try:
-                answer, _ = child.communicate(text, timeout=HELPER_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
-                return None
+        finally:
+            if child is not None and child.returncode is None:
+                with child:
+                    os.killpg(child.pid, signal.SIGKILL)
         return answer if child.returncode == 0 else None
 
 

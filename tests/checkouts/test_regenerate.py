@@ -10,10 +10,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
-from gitref_lock.errors import ConflictError
+from gitref_lock.errors import ConflictError, Interrupted
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.commands import LocalCommands
 from gitref_lock.landing.merge.policy import Policy, PolicyError
@@ -133,6 +135,31 @@ def test_a_signal_ends_the_command_too(bare: Repo, url: str, folder: Repo, tmp_p
     assert process.wait(60) == 128 + signal.SIGTERM
     assert_dies(int(pid.read_text()))
     assert (picture(folder), tip_at(bare), list(temp.iterdir())) == (before, tip, [])
+
+
+def test_a_signal_while_the_command_is_being_started_ends_it_too(
+    commands: LocalCommands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the command's first instruction and the first that its starter can do about it, no signal breaks in."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Struck(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def arrived(number: int, _frame: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    monkeypatch.setattr(subprocess, "Popen", Struck)
+    former = signal.signal(signal.SIGTERM, arrived)
+    try:
+        with pytest.raises(Interrupted):
+            commands(request_for(commands, "exec sleep 60"))
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
 
 
 def test_such_a_rule_never_travels(bare: Repo, url: str, folder: Repo) -> None:
