@@ -20,6 +20,7 @@ from gitref_lock.core.ticket import VERDICT_KEPT_S, Kind, Ticket, Verdict, Verdi
 from gitref_lock.landing.change import Change, Prepared
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import OurCommits, commit_of, parents_of
+from gitref_lock.landing.merge.allowance import Allowance
 from gitref_lock.landing.merge.objects import MissingObjectError
 from gitref_lock.landing.merge.policy import Policy, PolicyError
 from gitref_lock.landing.merge.results import Conflict, Resolution
@@ -192,7 +193,8 @@ class Combiner:
             if is_mine:
                 policy = own
             else:
-                policy = replace(Policy.from_json(ticket.policy), attributes=own.attributes)
+                theirs = Policy.from_json(ticket.policy)
+                policy = replace(theirs, attributes=own.attributes, allowance=Allowance())
                 self._vet(commits)
             prepared = self._replay(batch.head, commits, ticket, policy, names_itself=not is_mine)
             if not is_mine and prepared.commits != tuple(commits):

@@ -336,6 +336,28 @@ def test_a_file_of_many_keys_takes_time_in_proportion() -> None:
     assert len(json.loads(hub.file("keys.json"))) == 90_000
 
 
+@pytest.mark.timeout(60)
+def test_much_yaml_is_left_to_its_author() -> None:
+    """A format that takes seconds for a hundred kilobytes is merged for others only in small amounts, files in sum."""
+    hub = Hub.open()
+    rules = {"rules": [["*.yaml", "yaml"]]}
+
+    def document(value: str, keys: int) -> bytes:
+        return "".join(f"key{index}:\n  value: {value}\n" for index in range(keys)).encode()
+
+    posted = []
+    for name, files, keys in (("few", 1, 20), ("some", 1, 20), ("many", 30, 100), ("more", 30, 100)):
+        runner = hub.runner(name)
+        stem = "small" if keys == 20 else "large"
+        content = {f"{stem}{number}.yaml": document(name, keys) for number in range(files)}
+        posted.append(runner.post(runner.change(content), policy=rules))
+    combiner = hub.runner("combiner")
+    combiner.push(combiner.line())
+    kinds = [hub.verdict(ticket.ref).kind for ticket in posted]
+    assert kinds == [VerdictKind.LANDED, VerdictKind.LANDED, VerdictKind.LANDED, SET_ASIDE]
+    assert "too much yaml" in hub.verdict(posted[-1].ref).why
+
+
 def test_a_large_change_is_left_to_its_author(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred megabytes that compress to nothing are weighed before they are unpacked, and set aside."""
     hub, stranger, _ = scene()

@@ -13,6 +13,7 @@ from typing import TypeGuard
 
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.text import JsonObject, JsonValue
+from gitref_lock.landing.merge.allowance import Allowance
 from gitref_lock.landing.merge.globs import GlobError, compile_glob, matches
 from gitref_lock.landing.strategies.base import Runner, Strategy, StrategySpecError
 from gitref_lock.landing.strategies.registry import strategy_for
@@ -52,13 +53,15 @@ class Policy:
     ``attributes`` answers the ``merge`` attribute of a path (gitattributes(5)): ``union``, ``binary``, ``unset`` (or
     ``-merge``), ``text``, ``set``, ``driver:NAME`` for a driver that git's configuration defines, or None. It ranks
     after the rules and before what is built in. ``runner`` runs local commands. Neither travels. ``trailer`` is the key
-    under which another runner that lands the change names itself in its copy, '' for no such line.
+    under which another runner that lands the change names itself in its copy, '' for no such line. ``allowance`` bounds
+    what is merged for somebody else; None, for changes of one's own, bounds nothing.
     """
 
     rules: tuple[Rule, ...] = ()
     trailer: str = ""
     attributes: Callable[[bytes], str | None] | None = field(default=None, repr=False, compare=False)
     runner: Runner | None = field(default=None, repr=False, compare=False)
+    allowance: Allowance | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the trailer's key; raise PolicyError."""
@@ -72,7 +75,8 @@ class Policy:
 
     def plan(self, path: bytes) -> tuple[Strategy, ...]:
         """Return the strategies to try at ``path``, in order; when the last one fails the path is a conflict."""
-        return tuple(strategy_for(spec, self.runner) for spec in self.specs(path))
+        plan = (strategy_for(spec, self.runner) for spec in self.specs(path))
+        return tuple(self.allowance.metered(one) if self.allowance is not None else one for one in plan)
 
     def specs(self, path: bytes) -> tuple[str, ...]:
         """Return the specs that ``plan`` would try."""
