@@ -19,7 +19,6 @@ from gitref_lock.landing.graph import OurCommits, commit_of, parents_of, tree_of
 from gitref_lock.landing.merge.objects import MissingObjectError
 from gitref_lock.landing.merge.policy import Policy
 from gitref_lock.landing.merge.results import Conflict, Resolution, TreeMerge
-from gitref_lock.landing.merge.trees import merge_trees
 from gitref_lock.landing.message import add_trailers
 
 
@@ -141,6 +140,8 @@ class Replayer:
         return Replayed(made, (made,), (), merged.resolutions, ((made, ours.commits[-1]),))
 
     def _merge(self, base: Oid | None, ours: Oid, theirs: Oid) -> TreeMerge:
+        from gitref_lock.landing.merge.trees import merge_trees  # late: most changes meet nothing to merge with
+
         try:
             return merge_trees(self.store, base, ours, theirs, self.policy, self.add, self.fetch_missing)
         except MissingObjectError as error:

@@ -16,13 +16,13 @@ from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.errors import HookError, LandingError, PathspecError
 from gitref_lock.landing.merge.policy import Policy, parse_rules
 from gitref_lock.landing.merge.policy import PolicyError as BadPolicyError
+from gitref_lock.landing.merge.results import conflict_json
 from gitref_lock.landing.replay import MergeOnMovedTipError, ReplayConflictError
 from gitref_lock.landing.trees import PathChange
 from gitref_lock.landing.workspace import Snapshot, take_snapshot
 from gitref_lock.pushing.clone import ClonePush
 from gitref_lock.pushing.options import PushOptions
 from gitref_lock.pushing.report import PushReport
-from gitref_lock.runtime.combine import conflict_json
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.errand import Landed
 from gitref_lock.runtime.landing_plan import Target

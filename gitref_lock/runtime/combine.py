@@ -14,31 +14,26 @@ from gitref_lock.core.names import LockName, Oid, TicketName
 from gitref_lock.core.objects import GitObject
 from gitref_lock.core.queue import Entry, in_service_order
 from gitref_lock.core.record import Holder
-from gitref_lock.core.refs import At, RefEdit, Role
-from gitref_lock.core.text import JsonObject
-from gitref_lock.core.ticket import VERDICT_KEPT_S, Kind, Ticket, Verdict, VerdictKind
+from gitref_lock.core.refs import RefEdit
+from gitref_lock.core.ticket import Kind, Ticket, Verdict, VerdictKind
 from gitref_lock.landing.change import Change, Prepared
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import OurCommits, commit_of, parents_of
 from gitref_lock.landing.merge.allowance import Allowance
 from gitref_lock.landing.merge.objects import MissingObjectError
 from gitref_lock.landing.merge.policy import Policy, PolicyError
-from gitref_lock.landing.merge.results import Conflict, Resolution
+from gitref_lock.landing.merge.results import conflict_json, resolution_json
 from gitref_lock.landing.replay import ReplayConflictError
 from gitref_lock.landing.vetting import vet
-from gitref_lock.runtime.dead_tickets import Member, dead, past_for_all, verdict_edits
+from gitref_lock.runtime.dead_tickets import MAX_SWEPT, Member, dead, swept, verdict_edits
 from gitref_lock.runtime.deadline import Deadline
+from gitref_lock.runtime.landing_turn import MAX_BATCH
 from gitref_lock.runtime.remote import Picture, Remote
 from gitref_lock.runtime.ticket_fetch import TicketFetch
 
-MAX_BATCH = 128
 MAX_BATCH_BYTES = 8 << 20
 MAX_BATCH_S = 10.0
 """For how long other runners' changes are replayed: a tip that old is likely to be overtaken."""
-
-MAX_SWEPT = 64
-MAX_DETAIL = 20
-"""How many values of one path a report names: a verdict that carries it stays small."""
 
 
 @dataclass(slots=True)
@@ -258,41 +253,3 @@ class Combiner:
         """Return the edits that move each ticket to its verdict and sweep old verdicts, and their objects."""
         edits, objects = verdict_edits(self.remote, self.lock, batch.members)
         return [*edits, *swept(self.remote, picture)], objects
-
-
-def swept(remote: Remote, picture: Picture) -> list[RefEdit]:
-    """Return the removal of verdicts whose names can no longer be claimed by a late copy of their create."""
-    now_at = past_for_all(remote)
-    edits: list[RefEdit] = []
-    for lock, queue in picture.queues.items():
-        for entry in queue:
-            ticket = entry.ticket
-            if ticket is None or ticket.verdict is None or ticket.expires_at + VERDICT_KEPT_S > now_at:
-                continue
-            edits.append(RefEdit(remote.namespace.ticket_ref(lock, entry.name), At(entry.tip), None, Role.TICKET))
-    return edits[:MAX_SWEPT]
-
-
-def conflict_json(item: Conflict) -> JsonObject:
-    """Return an unresolved conflict for reports: path, reason, and both sides' objects."""
-    return {
-        "path": item.path.decode("utf-8", "replace"),
-        "reason": item.reason,
-        "ours": item.ours,
-        "theirs": item.theirs,
-    }
-
-
-def resolution_json(item: Resolution) -> JsonObject:
-    """Return a resolved conflict for reports: path, strategy, both sides' objects, and what was decided.
-
-    ``detail`` names the first values that both sides set, ``detail_count`` is how many there are.
-    """
-    return {
-        "path": item.path.decode("utf-8", "replace"),
-        "strategy": item.strategy,
-        "ours": item.ours,
-        "theirs": item.theirs,
-        "detail": list(item.detail[:MAX_DETAIL]),
-        "detail_count": len(item.detail),
-    }

@@ -16,11 +16,12 @@ from gitref_lock.core.objects import GitObject
 from gitref_lock.core.queue import Entry
 from gitref_lock.core.record import ClockSource, Holder
 from gitref_lock.core.refs import At, RefEdit, Role
-from gitref_lock.core.ticket import MAX_LAND_LIFE_S, Kind, Ticket, Verdict, VerdictKind
+from gitref_lock.core.ticket import MAX_LAND_LIFE_S, VERDICT_KEPT_S, Kind, Ticket, Verdict, VerdictKind
 from gitref_lock.runtime.land_ticket import verdict_objects
-from gitref_lock.runtime.remote import Remote
+from gitref_lock.runtime.remote import Picture, Remote
 
 MAX_ENDED = 64
+MAX_SWEPT = 64
 LOCAL_CLOCKS_APART_S = 86_400
 
 
@@ -96,3 +97,16 @@ def _kept(remote: Remote, ticket: Ticket) -> Ticket:
 def _stand_in(remote: Remote, lock: LockName, entry: Entry) -> Ticket:
     expires_at = math.ceil(remote.ticket_instants().latest + MAX_LAND_LIFE_S)
     return Ticket(Kind.LAND, (lock,), entry.name.nonce, Holder("unknown"), 0, entry.name.rank_ms, expires_at)
+
+
+def swept(remote: Remote, picture: Picture) -> list[RefEdit]:
+    """Return the removal of verdicts whose names can no longer be claimed by a late copy of their create."""
+    now_at = past_for_all(remote)
+    edits: list[RefEdit] = []
+    for lock, queue in picture.queues.items():
+        for entry in queue:
+            ticket = entry.ticket
+            if ticket is None or ticket.verdict is None or ticket.expires_at + VERDICT_KEPT_S > now_at:
+                continue
+            edits.append(RefEdit(remote.namespace.ticket_ref(lock, entry.name), At(entry.tip), None, Role.TICKET))
+    return edits[:MAX_SWEPT]

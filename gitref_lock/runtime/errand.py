@@ -15,7 +15,7 @@ from gitref_lock.core.text import JsonObject
 from gitref_lock.core.timing import QueueTiming, default_wait_s
 from gitref_lock.errors import NotAcquiredError, PolicyError
 from gitref_lock.landing.change import Change, Prepared
-from gitref_lock.runtime.combine import resolution_json
+from gitref_lock.landing.merge.results import resolution_json
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.failures import swap_failure
 from gitref_lock.runtime.land_ticket import LandTicket

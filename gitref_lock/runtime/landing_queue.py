@@ -22,8 +22,7 @@ from gitref_lock.landing.change import Prepared
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.ports import RemoteError
 from gitref_lock.runtime.branch_proof import copies_in_branch, holds_change, holds_commits
-from gitref_lock.runtime.combine import Combiner, swept
-from gitref_lock.runtime.dead_tickets import dead, silent, verdict_edits
+from gitref_lock.runtime.dead_tickets import dead, silent, swept, verdict_edits
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.errand import Errand, How, Landed
 from gitref_lock.runtime.failures import refuses_content
@@ -133,6 +132,8 @@ class LandingQueue:
             errand.fetch([tip])
         if tip is None or not ticket.ticket.is_combinable:
             return self._land_alone(picture, ticket, found)
+        from gitref_lock.runtime.combine import Combiner  # late: only the head of a queue combines
+
         combiner = Combiner(errand.remote, errand.change, target.lock, target.branch, errand.request.holder)
         if self.lands_alone:
             batch = combiner.alone(picture, tip, ticket.name, ticket.prepared)

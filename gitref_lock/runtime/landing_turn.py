@@ -10,12 +10,14 @@ import math
 from gitref_lock.core.queue import Entry, claim_delay_s, in_service_order, watch_window
 from gitref_lock.core.ticket import Kind
 from gitref_lock.core.timing import QueueTiming
-from gitref_lock.runtime.combine import MAX_BATCH
 from gitref_lock.runtime.dead_tickets import is_dead, past_for_all
 from gitref_lock.runtime.errand import OPEN, Errand
 from gitref_lock.runtime.land_ticket import LandTicket
 from gitref_lock.runtime.remote import Picture
 from gitref_lock.runtime.writing import Found
+
+MAX_BATCH = 128
+"""How many changes one swap takes."""
 
 _STEPS = 30
 

@@ -20,7 +20,7 @@ from gitref_lock.errors import STOPS, ConfigurationError, LeaseLostError
 from gitref_lock.landing.change import Change, Prepared
 from gitref_lock.ports import ObjectsGoneError, RemoteError, StoredCommit
 from gitref_lock.runtime.acquire import Acquirer, AcquireRequest
-from gitref_lock.runtime.combine import swept
+from gitref_lock.runtime.dead_tickets import swept
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.errand import OPEN, BeforeSwap, Errand, How, Landed, PushRequest, no_journal
 from gitref_lock.runtime.failures import read_failure, swap_failure

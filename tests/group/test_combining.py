@@ -14,10 +14,11 @@ from gitref_lock.core.refs import Applied
 from gitref_lock.core.ticket import TICKET_FILE, Verdict, VerdictKind, decode_ticket
 from gitref_lock.errors import NotAcquiredError
 from gitref_lock.landing.change import Change
+from gitref_lock.landing.merge.results import conflict_json
 from gitref_lock.landing.replay import ReplayConflictError
-from gitref_lock.runtime.combine import MAX_BATCH, conflict_json
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.land_ticket import LandTicket
+from gitref_lock.runtime.landing_turn import MAX_BATCH
 from gitref_lock.runtime.waiting import Place
 from gitref_lock.testing.faults import FaultPlan
 from gitref_lock.testing.gitserver import GitHttpServer

@@ -17,6 +17,7 @@ from gitref_lock.landing.object_store import StoreSink
 from gitref_lock.ports import RemoteError
 from gitref_lock.remotes.packs import weigh_pack
 from gitref_lock.runtime import combine, ticket_fetch
+from gitref_lock.runtime.landing_turn import MAX_BATCH
 from tests.group.memory import FIRST, LOCK, MAIN, POLICY_JSON, QUEUE, Hub, Runner, land_ticket
 
 SET_ASIDE = VerdictKind.SET_ASIDE
@@ -413,7 +414,7 @@ def test_thousands_of_tickets_delay_nobody_for_long() -> None:
     assert landed.how.value == "queued"
     assert hub.subjects().count("combiner") == 1
     ended = [ref for ref in hub.server.refs if ref.startswith(QUEUE) and hub.ticket(ref).verdict is not None]
-    assert len(ended) == combine.MAX_BATCH
+    assert len(ended) == MAX_BATCH
 
 
 def test_one_change_under_two_names_is_landed_once() -> None:

@@ -12,7 +12,7 @@ from gitref_lock.core.record import Holder
 from gitref_lock.core.refs import Absent, RefEdit, Role, Superseded
 from gitref_lock.core.ticket import VERDICT_KEPT_S, Kind, Ticket, Verdict, VerdictKind, build_ticket
 from gitref_lock.remotes.streams import LinkError
-from gitref_lock.runtime.combine import MAX_SWEPT, swept
+from gitref_lock.runtime.dead_tickets import MAX_SWEPT, swept
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.testing.oracles import judge
 from gitref_lock.testing.sim_network import Fate

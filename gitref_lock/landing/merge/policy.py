@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import field
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.text import JsonObject, JsonValue
-from gitref_lock.landing.merge.allowance import Allowance
 from gitref_lock.landing.merge.globs import GlobError, compile_glob, matches
 from gitref_lock.landing.strategies.base import Runner, Strategy, StrategySpecError
 from gitref_lock.landing.strategies.registry import strategy_for
+
+if TYPE_CHECKING:
+    from gitref_lock.landing.merge.allowance import Allowance
 
 _MAX_RULES = 1000
 _TRAILER_KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,59}")

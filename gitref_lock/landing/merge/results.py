@@ -1,4 +1,4 @@
-"""What a merge of trees answers: a tree with everything that was decided on the way, or the conflicts."""
+"""What a merge of trees answers: a tree with everything that was decided on the way, or the conflicts; their JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from dulwich.objects import ObjectID
 
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
+from gitref_lock.core.text import JsonObject
+
+MAX_DETAIL = 20
+"""How many values of one path a report names: a verdict that carries it stays small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +50,28 @@ class TreeMerge:
 def as_oid(oid: ObjectID) -> Oid:
     """Return dulwich's id as the package's own."""
     return Oid(oid.decode("ascii"))
+
+
+def conflict_json(item: Conflict) -> JsonObject:
+    """Return an unresolved conflict for reports: path, reason, and both sides' objects."""
+    return {
+        "path": item.path.decode("utf-8", "replace"),
+        "reason": item.reason,
+        "ours": item.ours,
+        "theirs": item.theirs,
+    }
+
+
+def resolution_json(item: Resolution) -> JsonObject:
+    """Return a resolved conflict for reports: path, strategy, both sides' objects, and what was decided.
+
+    ``detail`` names the first values that both sides set, ``detail_count`` is how many there are.
+    """
+    return {
+        "path": item.path.decode("utf-8", "replace"),
+        "strategy": item.strategy,
+        "ours": item.ours,
+        "theirs": item.theirs,
+        "detail": list(item.detail[:MAX_DETAIL]),
+        "detail_count": len(item.detail),
+    }
