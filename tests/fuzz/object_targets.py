@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from dulwich.object_store import MemoryObjectStore
-from dulwich.objects import Commit, Tree
+from dulwich.objects import S_IFGITLINK, Commit, Tree
 
 from gitref_lock.core.names import Oid
 from gitref_lock.core.objects import GitObject, ObjectKind
@@ -81,7 +81,7 @@ def objects(data: bytes) -> None:
 
 
 def _is_in(oid: Oid, commit: GitObject, made: list[GitObject]) -> bool:
-    """Tell whether a tree is reached from the commit."""
+    """Tell whether a tree is reached from the commit; a submodule's entry names no object of this repository."""
     by_oid = {one.oid: one for one in made}
     pending, seen = [Oid(commit.data[5:45].decode("ascii", "replace"))], set()
     while pending:
@@ -90,5 +90,6 @@ def _is_in(oid: Oid, commit: GitObject, made: list[GitObject]) -> bool:
         if at in seen or one is None or one.kind is not ObjectKind.TREE:
             continue
         seen.add(at)
-        pending += [Oid(sha.decode()) for _, _, sha in Tree.from_string(one.data).iteritems()]
+        items = Tree.from_string(one.data).iteritems()
+        pending += [Oid(sha.decode()) for _, mode, sha in items if mode != S_IFGITLINK]
     return oid in seen
