@@ -29,7 +29,7 @@ _COMMIT, _TREE, _BLOB = 1, 2, 3
 _IDENT = rb"[^<>\n]* <[^<>\n]*> (?:0|[1-9][0-9]{0,17}) [+-][0-9]{4}\n"
 _HEADER = re.compile(
     rb"tree ([0-9a-f]{40})\n((?:parent [0-9a-f]{40}\n)*)author (?!<)%b"
-    rb"committer (?!<)%b(?:(?!author |committer |parent |tree )[^ \n]* [^\n]*\n)*\n" % (_IDENT, _IDENT)
+    rb"committer (?!<)%b(?:(?!author |committer |parent |tree )[^ \n]+ [^\n]*\n(?: [^\n]*\n)*)*\n" % (_IDENT, _IDENT)
 )
 _ENTRY = re.compile(rb"(40000|100644|100755|120000|160000) ([^\0/]+)\0")
 _DOTGIT = re.compile(rb"(?:\.git|git~1)[. ]*(?:\Z|[\\:])", re.IGNORECASE)

@@ -274,6 +274,7 @@ HEADERS: dict[str, Callable[[bytes], bytes]] = {
     "a date beyond time": lambda data: data.replace(b" 1700000000 ", b" 99999999999999999999 ", 1),
     "a zone of three digits": lambda data: data.replace(b" +0000\n", b" +000\n", 1),
     "a line without a value": lambda data: data.replace(b"\n\n", b"\nword\n\n", 1),
+    "a committer of two lines": lambda data: data.replace(b"\n\n", b"\n <y@example.invalid> 1 +0000\n\n", 1),
     "two authors": lambda data: data.replace(b"committer", b"author y <y> 1 +0000\ncommitter", 1),
     "no author": lambda data: b"\n".join(line for line in data.split(b"\n") if not line.startswith(b"author")),
     "no end": lambda data: data.split(b"\n\n")[0],
