@@ -24,7 +24,7 @@ from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.compare import Task
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.index_access import IndexAccess, take_index
-from gitref_lock.landing.index_file import SKIP_WORKTREE, UNKNOWN_STAT, Entry, UnreadableIndexError, stat_data
+from gitref_lock.landing.index_file import SKIP_WORKTREE, UNKNOWN_STAT, Entry, StatData, UnreadableIndexError
 from gitref_lock.landing.index_lock import IndexHeldError, remove_stale
 from gitref_lock.landing.index_patch import new_entry
 from gitref_lock.landing.journal import (
@@ -37,8 +37,6 @@ from gitref_lock.landing.move_plan import retarget, tree_entry
 from gitref_lock.landing.place import Left, Placer, remove_prepared
 from gitref_lock.landing.ref_move import RefHeldError, move_ref, remove_stale_refs
 from gitref_lock.landing.sparse import SparseRules
-from gitref_lock.landing.trees import GITLINK
-from gitref_lock.landing.worktree import WorkTree
 from gitref_lock.ports import Sleeper
 
 Step = Callable[[str], None]
@@ -109,6 +107,16 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
+def _with_status(edits: Mapping[bytes, Entry | None], known: Mapping[bytes, StatData]) -> dict[bytes, Entry | None]:
+    """Return ``edits`` with the status of the files just written, so that git need not read them again."""
+    fresh = dict(edits)
+    for path, status in known.items():
+        entry = fresh.get(path)
+        if entry is not None:
+            fresh[path] = entry._replace(stat=status)
+    return fresh
+
+
 class _Mover:
     def __init__(self, checkout: Checkout, journal: Journal, step: Step, sleeper: Sleeper | None) -> None:
         self._checkout = checkout
@@ -166,9 +174,9 @@ class _Mover:
         self._step("place-files")
         placer.place(tasks, self._step)
         self._step("refresh-index")
-        index.refresh(self._with_status(edits, tasks, placer))
-        self._step("commit-index")
         try:
+            index.refresh(_with_status(edits, placer.statuses()))
+            self._step("commit-index")
             index.commit()
         except (OSError, UnreadableIndexError, IndexHeldError):
             index.abort()
@@ -214,20 +222,6 @@ class _Mover:
             extended = SKIP_WORKTREE if hidden else 0
             edits[item.path] = new_entry(item.path, item.new.mode, item.new.oid, known, extended=extended)
         return edits
-
-    def _with_status(
-        self, edits: Mapping[bytes, Entry | None], tasks: list[Task], placer: Placer
-    ) -> dict[bytes, Entry | None]:
-        """Return ``edits`` with the status of the files just written, so that git need not read them again."""
-        fresh = dict(edits)
-        tree = WorkTree(self._checkout.work_tree)
-        left = {one.path for one in placer.left}
-        for task in tasks:
-            entry = fresh.get(task.item.path)
-            st = tree.lstat(task.item.path)
-            if entry is not None and st is not None and entry.mode != GITLINK and task.item.path not in left:
-                fresh[task.item.path] = entry._replace(stat=stat_data(st))
-        return fresh
 
     def _move_branch(self) -> None:
         move = self._move

@@ -26,6 +26,7 @@ from gitref_lock.landing.ignore import Ignores
 from gitref_lock.landing.index_diff import Difference, diff_index
 from gitref_lock.landing.index_file import UNKNOWN_STAT, Entry, UnreadableIndexError, stat_data
 from gitref_lock.landing.index_patch import new_entry
+from gitref_lock.landing.settled import file_system_now_ns, is_settled
 from gitref_lock.landing.staged import Selection, Staged, assemble
 from gitref_lock.landing.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK, TreeEntry, change, lookup
 from gitref_lock.landing.worktree import WorkTree, is_repository
@@ -91,13 +92,7 @@ class _InProcess:
         self._entries: dict[bytes, Entry | None] = {}
         self._wanted: dict[bytes, TreeEntry | None] = {}
         self._differences: Mapping[bytes, Difference] | None = None
-        self._now_ns = self._file_system_now()
-
-    def _file_system_now(self) -> int:
-        """Return the file system's idea of this instant: a file of this second may still change unseen by git."""
-        folder = self._checkout.private_dir
-        os.utime(folder)
-        return folder.stat().st_mtime_ns
+        self._now_ns = file_system_now_ns(checkout.private_dir)
 
     def run(self) -> Staged:
         if self._selection is Selection.STAGED:
@@ -190,8 +185,7 @@ class _InProcess:
         if found is None:
             self._entries[path] = None
             return
-        is_settled = st is not None and st.st_mtime_ns // 10**9 < self._now_ns // 10**9
-        known = stat_data(st) if st is not None and is_settled else UNKNOWN_STAT
+        known = stat_data(st) if st is not None and is_settled(st, self._now_ns) else UNKNOWN_STAT
         self._entries[path] = new_entry(path, found.mode, found.oid, known)
 
     def _take_untracked(self, folders: Sequence[bytes]) -> None:
