@@ -311,14 +311,14 @@ def _tell(run: Run, report: PushReport) -> None:
         text = f"both sides changed {item.get('path')}: united by '{item.get('strategy')}'"
         lost = item.get("detail") or None
         if lost or item.get("strategy") in {"ours", "theirs"}:
-            out.warn(text + (f"; the pushed side wins at {_named(lost, item)}" if isinstance(lost, list) else ""))
+            out.warn(text + (f"; only one side is kept: {_named(lost, item)}" if isinstance(lost, list) else ""))
         else:
             out.say(text)
     for oid in landed.rescued:
         ref = run.session.remote.namespace.rescue_ref(lock_name(report.branch), oid)
         out.warn(f"the pushed side is kept on the remote: git fetch {run.session.spec.name or 'URL'} {ref}")
     for oid in landed.dropped:
-        out.say(f"commit {oid[:12]} changed nothing any more: the branch has it already")
+        out.say(f"commit {oid[:12]} is not made again: nothing of it is left to land")
     if report.move is not None and not report.move.local_updated:
         out.warn(f"landed, but this clone was not moved: {report.move.reason}; the next command tries again")
     for left in report.move.left if report.move is not None else ():

@@ -314,5 +314,6 @@ class Change:
 
 
 def _discards_ours(item: Resolution) -> bool:
-    """Tell whether the policy took the other side whole. A union that equals theirs holds our change already."""
-    return item.strategy.partition(":")[0] == "theirs" and item.ours != item.result
+    """Tell whether the result holds nothing of ours. A union that equals theirs and lost nothing holds it already."""
+    is_whole = item.strategy.partition(":")[0] == "theirs" or (item.result == item.theirs and item.detail != ())
+    return is_whole and item.ours != item.result

@@ -144,6 +144,8 @@ class Replayer:
 
         try:
             return merge_trees(self.store, base, ours, theirs, self.policy, self.add, self.fetch_missing)
+        except RecursionError as error:
+            raise LandingError("too-deep", "folders lie too deep within each other to be merged") from error
         except MissingObjectError as error:
             raise LandingError(
                 "missing-object", str(error), "fetch the branch with its full content and try again"

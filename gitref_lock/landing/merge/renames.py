@@ -9,7 +9,7 @@ and treats what is left as undecided instead of as not renamed.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import field
 
@@ -82,17 +82,23 @@ def find_renames(
 
 def _pair_equal(sources: Mapping[bytes, Entry], targets: Mapping[bytes, Entry], pairs: dict[bytes, bytes]) -> None:
     """Pair equal contents, a target with a source of its own file name before any other."""
-    by_content: dict[ObjectID, list[bytes]] = {}
+    by_content: dict[tuple[ObjectID, int], deque[bytes]] = {}
+    by_name: dict[tuple[ObjectID, int, bytes], deque[bytes]] = {}
     for path, entry in sources.items():
-        by_content.setdefault(entry.oid, []).append(path)
+        by_content.setdefault(_content(entry), deque()).append(path)
+        by_name.setdefault((*_content(entry), _name(path)), deque()).append(path)
     for target, entry in targets.items():
-        free = [
-            path
-            for path in by_content.get(entry.oid, ())
-            if path not in pairs and (sources[path].mode == entry.mode or (sources[path].is_file and entry.is_file))
-        ]
-        if free:
-            pairs[max(free, key=lambda path: _name(path) == _name(target))] = target
+        for free in (by_name.get((*_content(entry), _name(target))), by_content.get(_content(entry))):
+            while free and free[0] in pairs:
+                free.popleft()
+            if free:
+                pairs[free.popleft()] = target
+                break
+
+
+def _content(entry: Entry) -> tuple[ObjectID, int]:
+    """Return what two entries of equal content share; whether a file is executable does not count."""
+    return entry.oid, 0 if entry.is_file else entry.mode
 
 
 def _pair_by_name(

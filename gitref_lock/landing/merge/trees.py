@@ -92,7 +92,14 @@ class _TreeMerger:
         if self._conflicts:
             return TreeMerge(None, (), tuple(self._conflicts[path] for path in sorted(self._conflicts)))
         self._objects.flush()
-        return TreeMerge(as_oid(tree), tuple(self._resolutions[path] for path in sorted(self._resolutions)))
+        # A file may have lost its place to a directory, or the other way round, after it was decided.
+        return TreeMerge(
+            as_oid(tree),
+            tuple(
+                replace(self._resolutions[path], result=_oid(self._entry_at(tree, path)))
+                for path in sorted(self._resolutions)
+            ),
+        )
 
     def _report(self, resolution: Resolution) -> None:
         """Note a resolution; a path that is decided twice has one, the last, with everything that was said of it."""
@@ -210,12 +217,30 @@ class _TreeMerger:
         ours, theirs = self._entry_at(self._our_tree, clash.path), self._entry_at(self._their_tree, clash.path)
         reason = "a file on one side, a directory on the other"
         side = self._policy.side(clash.path)
+        if side is not None and self._loses_a_move(clash.path, is_ours_kept=side == "ours"):
+            # Whoever wins the name, a file that was moved there would be gone, or its edits, and nobody deleted it.
+            reason, side = f"{reason}, and a file was moved there", None
         if side is None:
             self._refuse(Conflict(clash.path, reason, _oid(ours), _oid(theirs)))
             return clash.file
         chosen = ours if side == "ours" else theirs
         self._report(Resolution(clash.path, side, _oid(ours), _oid(theirs), _oid(chosen), (reason,)))
         return chosen
+
+    def _loses_a_move(self, path: bytes, *, is_ours_kept: bool) -> bool:
+        """Tell whether a file moved to ``path`` or below it is lost with the side that goes, or its edits are."""
+        kept, lost = (self._ours, self._theirs) if is_ours_kept else (self._theirs, self._ours)
+        return bool(self._moved_to(path, lost.changes)) or any(
+            lost.changes.new.get(source) is not None for source in self._moved_to(path, kept.changes)
+        )
+
+    def _moved_to(self, path: bytes, changes: Changes) -> set[bytes]:
+        """Return the files that one side moved, or may have moved, from elsewhere to ``path`` or below it."""
+        below = path + b"/"
+        sources = {name: old for name, old in changes.deleted().items() if not (name == path or name.startswith(below))}
+        targets = {name: new for name, new in changes.added().items() if name == path or name.startswith(below)}
+        found = find_renames(self._objects, sources, targets, sources)
+        return {*found.pairs, *found.undecided}
 
     def _entry_at(self, tree: ObjectID, path: bytes) -> Entry | None:
         """Return what a tree holds at ``path``."""

@@ -20,7 +20,18 @@ from gitref_lock.landing.strategies.json_text import (
     write_anew,
     write_key,
 )
-from gitref_lock.landing.strategies.structure import Keep, ListPlan, MapPlan, Options, Plan, Put, StructureMerge, Take
+from gitref_lock.landing.strategies.structure import (
+    Keep,
+    ListPlan,
+    MapPlan,
+    Options,
+    Plan,
+    Put,
+    StructureMerge,
+    Take,
+    note_lost_layout,
+)
+from gitref_lock.landing.strategies.text import clean_lines
 from gitref_lock.landing.strategies.values import CannotMergeError, Kind, Node, Values
 
 
@@ -64,13 +75,26 @@ def _merge(base: bytes | None, ours: bytes, theirs: bytes, options: Options) -> 
     plan = merge.merge(base_root, our_document.root, their_document.root)
     if not plan_is_container(plan) and merge.lost:
         raise CannotMergeError("the documents have nothing in common that could be merged by key")
+    lines = clean_lines(base, ours, theirs)
+    if lines is not None and _value_id(lines, values) == merge.value_id(plan):
+        # Lines keep the order and the layout of both sides, too.
+        return Merged(lines, is_complete=not merge.lost, detail=tuple(merge.lost))
     writer = _Writer(our_document, their_document)
     span = span_of(their_document.root)
     text = their_document.text[: span.start] + writer.write(plan, 0) + their_document.text[span.end :]
     data = ("\ufeff" if their_document.has_bom else "").encode() + text.encode("utf-8")
     if Document(data, values).root.value_id != merge.value_id(plan):
         raise CannotMergeError("the merged text does not read back as what was merged")
+    note_lost_layout(merge, base_root, our_document.root, is_theirs=data == theirs)
     return Merged(data, is_complete=not merge.lost, detail=tuple(merge.lost))
+
+
+def _value_id(data: bytes, values: Values) -> int | None:
+    """Return the value of a document, None when it is none."""
+    try:
+        return Document(data, values).root.value_id
+    except CannotMergeError:
+        return None
 
 
 def plan_is_container(plan: Plan) -> bool:

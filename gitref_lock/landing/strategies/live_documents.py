@@ -10,7 +10,18 @@ from collections.abc import Callable, Hashable, MutableMapping, MutableSequence
 from dataclasses import dataclass
 
 from gitref_lock.landing.strategies.base import Merged, StrategyFailed, settled
-from gitref_lock.landing.strategies.structure import Keep, ListPlan, MapPlan, Options, Plan, Put, StructureMerge, Take
+from gitref_lock.landing.strategies.structure import (
+    Keep,
+    ListPlan,
+    MapPlan,
+    Options,
+    Plan,
+    Put,
+    StructureMerge,
+    Take,
+    note_lost_layout,
+)
+from gitref_lock.landing.strategies.text import clean_lines
 from gitref_lock.landing.strategies.values import CannotMergeError, Node, Values
 
 
@@ -56,16 +67,33 @@ def _merge(form: Format, options: Options, base: bytes | None, ours: bytes, thei
     values = Values()
     our_root, their_root = form.read(ours, values), form.read(theirs, values)
     merge = StructureMerge(values, options)
-    plan = merge.merge(None if base is None else form.read(base, values), our_root, their_root)
+    base_root = None if base is None else form.read(base, values)
+    plan = merge.merge(base_root, our_root, their_root)
+    planned = merge.value_id(plan)
+    lines = clean_lines(base, ours, theirs)
+    if lines is not None and _value_id(form, lines, values) == planned:
+        # Lines keep the comments, the order and the layout of both sides, too.
+        return Merged(lines, is_complete=not merge.lost, detail=tuple(merge.lost))
     if isinstance(plan, Keep):
+        note_lost_layout(merge, base_root, our_root, is_theirs=True)
         return Merged(theirs, is_complete=not merge.lost, detail=tuple(merge.lost))
     if not isinstance(plan, MapPlan | ListPlan):
         raise CannotMergeError("the documents have nothing in common that could be merged by key")
     _carry_out(form, plan)
     data = form.write(their_root.origin, theirs)
-    if form.read(data, values).value_id != merge.value_id(plan):
+    if form.read(data, values).value_id != planned:
         raise CannotMergeError("the merged text does not read back as what was merged")
+    note_lost_layout(merge, base_root, our_root, is_theirs=data == theirs)
     return Merged(data, is_complete=not merge.lost, detail=tuple(merge.lost))
+
+
+def _value_id(form: Format, data: bytes, values: Values) -> int | None:
+    """Return the value of a document, None when it is none."""
+    errors: tuple[type[Exception], ...] = (CannotMergeError, *form.errors, *_LIBRARY_BREAKS)
+    try:
+        return form.read(data, values).value_id
+    except errors:
+        return None
 
 
 def _carry_out(form: Format, plan: MapPlan | ListPlan) -> None:

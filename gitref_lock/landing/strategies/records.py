@@ -67,10 +67,9 @@ class Lines:
             records = _merge_whole(sides)
         if self.is_sorted:
             records.sort(key=lambda record: _rank(key_of(record), record))
-        end = b"\r\n" if b"\r\n" in (theirs or ours) else b"\n"
-        data = end.join([*header, *records])
-        if data and (theirs or ours).endswith(b"\n"):
-            data += end
+        data = _joined([*header, *records], theirs or ours)
+        if data == theirs and ours != theirs and sorted(sides[1]) == sorted(sides[0]):
+            lost.append("order")
         return Merged(data, is_complete=not lost, detail=tuple(lost))
 
 
@@ -84,8 +83,26 @@ def from_options(options: str) -> Lines:
     return Lines(given.get("key", ""), "sort" in given)
 
 
+def _joined(records: Sequence[Record], model: bytes) -> bytes:
+    """Return the records with the line ends of ``model``: each its own, new ones what is usual there."""
+    usual = b"\r\n" if 2 * model.count(b"\r\n") > model.count(b"\n") else b"\n"
+    ends: dict[Record, bytes] = {}
+    for line in split_lines(model):
+        record = _record(line)
+        if len(record) < len(line):
+            ends.setdefault(record, line[len(record) :])
+    # Of a row with line ends in quotes, the last line counts.
+    data = b"".join(record + ends.get(record.rpartition(b"\n")[2], usual) for record in records)
+    return data if model.endswith(b"\n") or not data else _record(data)
+
+
+def _record(line: bytes) -> Record:
+    """Return a line without its end."""
+    return line[:-2] if line.endswith(b"\r\n") else line.removesuffix(b"\n")
+
+
 def _split_plain(data: bytes) -> list[Record]:
-    return [line.rstrip(b"\r\n") for line in split_lines(data)]
+    return [_record(line) for line in split_lines(data)]
 
 
 def _split_csv(data: bytes) -> list[Record]:
@@ -97,7 +114,7 @@ def _split_csv(data: bytes) -> list[Record]:
         row.append(line)
         is_quoted ^= line.count(b'"') % 2 == 1
         if not is_quoted:
-            rows.append(b"".join(row).rstrip(b"\r\n"))
+            rows.append(_record(b"".join(row)))
             row = []
     if row:
         raise CannotMergeError("a quote in the CSV file is never closed")
@@ -198,7 +215,7 @@ def _merge_keyed(sides: Sequence[dict[Hashable, Record]], lost: list[str]) -> li
 def _merge_whole(sides: Sequence[list[Record]]) -> list[Record]:
     """Merge records that have no key: theirs without what we removed, then what only we added."""
     base, ours, theirs = (Counter(rows) for rows in sides)
-    removed = base - ours
+    removed = (base - ours) - (base - theirs)  # what both sides removed is gone already
     added = (ours - base) - (theirs - base)
     merged: list[Record] = []
     for row in sides[2]:

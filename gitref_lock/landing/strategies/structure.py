@@ -8,13 +8,18 @@ refers to the values of both sides instead of copying them, so that each format 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
 
 from gitref_lock.landing.merge.lines import combine
 from gitref_lock.landing.strategies.base import StrategySpecError, parse_options
+from gitref_lock.landing.strategies.ordering import order_of_keys, relative_order
 from gitref_lock.landing.strategies.values import Kind, Node, Values
+
+ORDER = "order"
+LAYOUT = "order, layout and comments"
+"""What stands for a pointer where no value was lost."""
 
 _NUMBERS = ("last", "sum", "max")
 _MAX_DIGITS = 2000
@@ -158,7 +163,8 @@ class StructureMerge:
             place = f"{pointer}/{label}{_escape(key)}"
             old, our, their = base.get(key), ours.get(key), theirs.get(key)
             if our is not None and their is not None:
-                merged[key] = self.merge(old, our, their, place)
+                is_identity = key == self._options.arrays and our.value_id == their.value_id
+                merged[key] = Keep(their) if is_identity else self.merge(old, our, their, place)
             elif their is not None:
                 if old is not None and old.value_id == their.value_id:
                     continue
@@ -171,25 +177,45 @@ class StructureMerge:
                 merged[key] = Take(our)
                 if old is not None:
                     self.lost.append(place)
-        return {key: merged[key] for key in _order(list(ours), list(theirs), merged)}
+        return {key: merged[key] for key in order_of_keys(list(ours), list(theirs), merged)}
+
+    def _note_order(
+        self, pointer: str, base: Sequence[Hashable], ours: Sequence[Hashable], theirs: Sequence[Hashable]
+    ) -> None:
+        """Name a list whose items we put into another order: these lists are merged in the order of theirs."""
+        is_ours_new = relative_order(ours, base) != relative_order(base, ours)
+        if is_ours_new and relative_order(ours, theirs) != relative_order(theirs, ours):
+            self.lost.append(f"{pointer}: {ORDER}")
 
     def _merge_items(self, base: list[Node], ours: list[Node], theirs: list[Node], pointer: str) -> list[Plan] | None:
         """Merge lists as the options say, or return None when it cannot be done."""
         mode = self._options.arrays
         if mode in ("append", "set"):
+            self._note_order(pointer, *([node.value_id for node in items] for items in (base, ours, theirs)))
             return _merge_bags(base, ours, theirs, is_set=mode == "set")
         if mode:
             keyed = [_by_identity(items, mode) for items in (base, ours, theirs)]
             if keyed[0] is not None and keyed[1] is not None and keyed[2] is not None:
+                self._note_order(pointer, list(keyed[0]), list(keyed[1]), list(keyed[2]))
                 merged = self._merge_members(keyed[0], keyed[1], keyed[2], pointer, f"{mode}=")
                 return list(merged.values())
         return _merge_sequences(base, ours, theirs)
 
 
+def note_lost_layout(merge: StructureMerge, base: Node | None, ours: Node, *, is_theirs: bool) -> None:
+    """Name what is lost when the result is theirs to the letter although ours had changed order, layout or comments."""
+    if is_theirs and base is not None and ours.value_id == base.value_id:
+        merge.lost.append(LAYOUT)
+
+
 def _merge_bags(base: list[Node], ours: list[Node], theirs: list[Node], *, is_set: bool) -> list[Plan]:
     """Return theirs without what we removed, then what we added."""
-    base_count, our_count = Counter(node.value_id for node in base), Counter(node.value_id for node in ours)
-    removed, added = base_count - our_count, our_count - base_count
+    base_count, our_count, their_count = (Counter(node.value_id for node in items) for items in (base, ours, theirs))
+    # What both sides removed is gone already; of a set, an item is removed when none like it is left.
+    removed = (base_count - our_count) - (base_count - their_count)
+    added = our_count - base_count
+    if is_set:
+        removed = Counter({value: their_count[value] for value in removed if not our_count[value]})
     merged: list[Plan] = []
     seen: set[int] = set()
     for node in theirs:
@@ -265,38 +291,6 @@ class _Identity:
 
     def __str__(self) -> str:
         return self.shown
-
-
-def _order(ours: list[Hashable], theirs: list[Hashable], merged: dict[Hashable, Plan]) -> list[Hashable]:
-    """Return the keys of the result: theirs in their order, each new one of ours where it stands among its neighbours.
-
-    When both sides keep their keys sorted, so does the result.
-    """
-    result = [key for key in theirs if key in merged]
-    known = set(theirs)
-    new = [key for key in ours if key in merged and key not in known]
-    if not new:
-        return result
-    if len(theirs) > 1 and _is_sorted(theirs) and _is_sorted(ours):
-        return sorted([*result, *new], key=str)
-    present = set(result)
-    last_shared = max((index for index, key in enumerate(ours) if key in present), default=-1)
-    followers: dict[Hashable, list[Hashable]] = {}
-    at_front: list[Hashable] = []
-    stretch = at_front
-    for key in ours[: last_shared + 1]:
-        if key in present:
-            stretch = followers.setdefault(key, [])
-        elif key in merged:
-            stretch.append(key)
-    placed = [*at_front]
-    for key in result:
-        placed += [key, *followers.get(key, ())]
-    return [*placed, *(key for key in ours[last_shared + 1 :] if key in merged)]
-
-
-def _is_sorted(keys: list[Hashable]) -> bool:
-    return all(isinstance(key, str) for key in keys) and keys == sorted(keys, key=str)
 
 
 def _exact(text: str) -> Decimal:

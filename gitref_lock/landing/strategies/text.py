@@ -7,6 +7,12 @@ from gitref_lock.landing.merge.lines import Binary, Clean, merge_lines
 from gitref_lock.landing.strategies.base import Merged, StrategyFailed, settled
 
 
+def clean_lines(base: bytes | None, ours: bytes, theirs: bytes) -> bytes | None:
+    """Return what the lines alone merge to where git's own merge would be clean, else None."""
+    outcome = merge_lines(base or b"", ours, theirs)
+    return outcome.data if isinstance(outcome, Clean) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """Merge line by line (gitattributes(5), ``merge=text``)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -136,6 +137,50 @@ def test_clashes_of_structure_conflict_without_a_side(
 
     assert merging.result.tree is None
     assert path in merging.conflicts
+
+
+MOVED_INTO_A_CLASH: list[tuple[str, Files, Files, str, bool]] = [
+    ("ours moved, the other file wins", {"d/f": _TEN, "r": b""}, {"f": _TEN, "d": b"x", "r": b""}, "theirs", True),
+    ("theirs moved, our file wins", {"f": _TEN, "d": b"x", "r": b""}, {"d/f": _TEN, "r": b""}, "ours", True),
+    ("theirs moved and wins, we edited", {"f": _LAST, "d": b"x"}, {"d/f": _TEN}, "theirs", True),
+    ("ours moved and wins, they edited", {"d/f": _TEN}, {"f": _LAST, "d": b"x"}, "ours", True),
+    ("ours moved and edited, the other file wins", {"d/f": _LAST}, {"f": _TEN, "d": b"x"}, "theirs", True),
+    ("theirs moved and wins, we did not edit", {"f": _TEN, "d": b"x"}, {"d/f": _TEN}, "theirs", False),
+    ("ours moved and wins, they did not edit", {"d/f": _TEN}, {"f": _TEN, "d": b"x"}, "ours", False),
+]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "side", "is_conflict"),
+    [row[1:] for row in MOVED_INTO_A_CLASH],
+    ids=[row[0] for row in MOVED_INTO_A_CLASH],
+)
+def test_a_file_moved_into_a_clash_is_never_lost(ours: Files, theirs: Files, side: str, is_conflict: bool) -> None:
+    """Where a file and a folder share a name, no rule makes a file vanish, or its edits, that nobody deleted."""
+    merging = Merging({"f": _TEN, "r": b""} if "r" in ours else {"f": _TEN}, ours, theirs, f"**={side}")
+    if is_conflict:
+        assert merging.result.tree is None
+        assert "a file was moved there" in merging.conflicts["d"]
+    else:
+        assert merging.files == dict(ours if side == "ours" else theirs)
+
+
+def test_a_report_says_what_the_tree_holds() -> None:
+    """A file that was decided, and then lost its place to a file in its folder's stead, is reported as absent."""
+    merging = Merging({"d/f": b"1"}, {"d/f": b"2"}, {"d": b"x"}, "d/f=ours", "d=theirs")
+    assert merging.files == {"d": b"x"}
+    assert {item.path: item.result is None for item in merging.result.resolutions} == {b"d": False, b"d/f": True}
+
+
+def test_thousands_of_equal_files_are_paired_in_no_time() -> None:
+    """Equal contents are paired with work in proportion to their number."""
+    count = 20_000
+    base: Files = {f"a/{number}": b"same" for number in range(count)}
+    ours: Files = {f"b/{number}": b"same" for number in range(count)}
+    began = time.process_time()
+    merging = Merging(base, ours, {**base, "a/0": b"edited"})
+    assert time.process_time() - began < 20
+    assert len(merging.files) == count
 
 
 def test_an_edit_follows_a_rename() -> None:

@@ -241,3 +241,25 @@ def test_what_costs_the_library_minutes_is_refused(spec: str, ours: str, reason:
     assert isinstance(answer, StrategyFailed)
     assert reason in answer.reason
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("spec", "text", "ours"),
+    [
+        ("yaml", _YAML, ("  cpu: 2", "  # of the smallest\n  cpu: 2")),
+        ("yaml", _YAML, ("memory: 1.50", "memory: 1.500")),
+        ("yaml", _YAML, ("'fleet'", '"fleet"')),
+        ("toml", _TOML, ("memory = 1.50", "# GB\nmemory = 1.50")),
+        ("toml", _TOML, ("'fleet'", '"fleet"')),
+    ],
+)
+def test_a_change_of_comments_or_spelling_is_kept(spec: str, text: str, ours: tuple[str, str]) -> None:
+    """What is no value is a change as well, and is carried where lines carry it; theirs changes something else."""
+    theirs = text.replace("build", "compile")
+    assert merge(spec, text, text.replace(*ours), theirs) == (theirs.replace(*ours), ())
+
+
+def test_a_comment_that_no_line_can_carry_is_named() -> None:
+    """Where lines conflict, the report says that nothing of ours came in."""
+    made, lost = merge("yaml", "a: 1\nb: 2\n", "# of ours\na: 1\nb: 2\n", "# of theirs\na: 1\nb: 3\n")
+    assert (made, lost) == ("# of theirs\na: 1\nb: 3\n", ("order, layout and comments",))

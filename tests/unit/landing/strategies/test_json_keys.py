@@ -193,6 +193,20 @@ def test_a_set_key_outlives_its_deletion() -> None:
             ("/l/id=a/v",),
         ),
         ("arrays=id", "[1]", "[1, 2]", "[0, 1]", "[0, 1, 2]", ()),
+        ("arrays=append", '["r", "r"]', '["r"]', '["r", "y"]', '["r", "y"]', ()),
+        ("arrays=append", '["r", "r", "a"]', '["r", "a", "x"]', '["r", "a", "y"]', '["r", "a", "y", "x"]', ()),
+        ("arrays=set", '["r", "r"]', '["r", "x"]', '["r", "y"]', '["r", "y", "x"]', ()),
+        ("arrays=set", '["r", "r", "a"]', '["a", "x"]', '["r", "r", "a", "y"]', '["a", "y", "x"]', ()),
+        ("arrays=append", "[1, 2]", "[2, 1]", "[1, 2, 3]", "[1, 2, 3]", ("/l: order",)),
+        (
+            "arrays=id",
+            '[{"id": 1}, {"id": 2}]',
+            '[{"id": 2}, {"id": 1}]',
+            '[{"id": 1, "v": 3}, {"id": 2}]',
+            '[{"id": 1, "v": 3}, {"id": 2}]',
+            ("/l: order",),
+        ),
+        ("arrays=id,numbers=sum", "[]", '[{"id": 7, "n": 1}]', '[{"id": 7, "n": 2}]', '[{"id": 7, "n": 3}]', ()),
     ],
 )
 def test_arrays(options: str, base: str, ours: str, theirs: str, result: str, lost: tuple[str, ...]) -> None:
@@ -301,3 +315,27 @@ def test_a_sum_has_no_more_digits_than_numbers_have() -> None:
     """Sums are written out; an exponent beyond all floats is no counter, and ours wins it by name."""
     assert merge('{"n": 0}', '{"n": 1e300}', '{"n": 2e300}', "numbers=sum") == ('{"n": 3' + "0" * 300 + "}", ())
     assert merge('{"n": 0}', '{"n": 1e2000}', '{"n": 2e2000}', "numbers=sum") == ('{"n": 1e2000}', ("/n",))
+
+
+@pytest.mark.parametrize(
+    "ours",
+    ['{\n "c": 3,\n "a": 1,\n "b": 2\n}\n', '{\n "a": 1,\n "b":   2,\n "c": 3\n}\n'],
+    ids=["order", "blanks"],
+)
+def test_an_order_or_layout_of_ours_is_kept_where_lines_keep_it(ours: str) -> None:
+    """What is no value is a change as well: lines that merge cleanly to the planned values carry it."""
+    base = '{\n "a": 1,\n "b": 2,\n "c": 3\n}\n'
+    far = "".join(f' "k{number}": {number},\n' for number in range(8))
+    assert merge(
+        base.replace("{\n", "{\n" + far),
+        ours.replace("{\n", "{\n" + far),
+        base.replace("{\n", "{\n" + far.replace('"k0": 0', '"k0": 9')),
+    ) == (ours.replace("{\n", "{\n" + far.replace('"k0": 0', '"k0": 9')), ())
+
+
+def test_a_layout_of_ours_that_is_lost_is_named() -> None:
+    """Where lines cannot carry a new layout, the report says that nothing of it came in."""
+    answer = strategy_for("json").merge(b"f.json", b'{"a": 1, "b": 2}', b'{"a":1,"b":2}', b'{"a": 1, "b": 3}')
+    assert isinstance(answer, Merged)
+    assert (answer.content, answer.is_complete) == (b'{"a": 1, "b": 3}', False)
+    assert answer.detail == ("order, layout and comments",)

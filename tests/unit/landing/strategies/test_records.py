@@ -145,3 +145,26 @@ def test_a_quote_that_stays_open_for_long_is_read_once() -> None:
     )
     made = content(merge("lines", "a.csv", "id,name\n", rows + '"\n', "id,name\n2,b\n"))
     assert made == "id,name\n2,b\n" + rows.removeprefix("id,name\n") + '"\n'
+
+
+@pytest.mark.parametrize("path", ["f", "f.csv"])
+def test_what_both_sides_removed_once_is_removed_once(path: str) -> None:
+    """A record that stood twice, and that both sides thinned out, stays once."""
+    head = "id\n" if path == "f.csv" else ""
+    merged = content(merge("lines", path, head + "r\nr\na\n", head + "r\na\nx\n", head + "r\na\ny\n"))
+    assert merged == head + "r\na\ny\nx\n"
+
+
+def test_each_record_keeps_its_own_line_end() -> None:
+    """One CRLF among other line ends, also inside of quotes, does not end every record with CRLF."""
+    assert content(merge("lines", "f", "1\n2\n", "1\n2\n3\n", "1\r\n2\n4\n")) == "1\r\n2\n4\n3\n"
+    quoted = 'id,text\n1,"a\r\nb"\n'
+    assert content(merge("lines", "f.csv", quoted, quoted + "2,c\n", quoted + "3,d\n")) == quoted + "3,d\n2,c\n"
+    assert content(merge("lines", "f", "a\n", "a\nb\r\r\n", "a\nc\n")) == "a\nc\nb\r\n"
+
+
+def test_an_order_of_ours_that_is_lost_is_named() -> None:
+    """Records in another order are a change, and it is not dropped in silence."""
+    answer = merge("lines", "f", "1\n2\n3\n", "2\n1\n3\n", "1\n2\n3\n4\n")
+    assert isinstance(answer, Merged)
+    assert (answer.content, answer.is_complete, answer.detail) == (b"1\n2\n3\n4\n", False, ("order",))
