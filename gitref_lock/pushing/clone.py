@@ -221,9 +221,10 @@ class ClonePush:
             return self._move(landed)
         except STOPS:
             # Later signals leave time to clean up: what was begun is finished, as the next command would.
-            return self._finish(landed)
+            return self.finish(landed)
 
-    def _finish(self, landed: Landed) -> MoveReport:
+    def finish(self, landed: Landed) -> MoveReport:
+        """Finish a move that a signal broke off, as the next command would."""
         try:
             found = recover(self._checkout, lambda _journal: landed.head, sleeper=self._remote.system.sleeper)
         except (LandingError, ConfigurationError, OSError, *STOPS) as error:

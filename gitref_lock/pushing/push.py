@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitref_lock.core.names import InvalidNameError, LockName, branch_ref, lock_name
-from gitref_lock.errors import ConfigurationError, ConflictError, GitrefLockError, PolicyError, UsageError
+from gitref_lock.errors import STOPS, ConfigurationError, ConflictError, GitrefLockError, PolicyError, UsageError
 from gitref_lock.landing.change import NothingSurvivesError
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.errors import HookError, LandingError, PathspecError
@@ -120,8 +120,20 @@ def _push(
         target = Target(branch, branch_ref(branch), _lock(branch))
         with ClonePush(remote, checkout, options, snapshot, policy, target, now_s, deadline) as run:
             run.ask_pre_push()
-            landed = _land(remote, run, deadline, listener, lease)
-            return PushReport(branch, snapshot, report.changes, landed, run.move(landed), recovered, creates)
+            pusher = Pusher.of(
+                remote, run.change, run.request(lease), deadline, listener=listener, before_swap=run.note
+            )
+            landed: Landed | None = None
+            try:
+                landed = _land(run, pusher)
+                moved = run.move(landed)
+            except STOPS:
+                # Too late to stop it: what is in the branch is reported, and no signal leaves time for less.
+                landed = landed or pusher.errand.proved()
+                if landed is None:
+                    raise
+                moved = run.finish(landed)
+            return PushReport(branch, snapshot, report.changes, landed, moved, recovered, creates)
 
 
 def _is_missing(remote: Remote, options: PushOptions, snapshot: Snapshot, deadline: Deadline) -> bool:
@@ -132,12 +144,10 @@ def _is_missing(remote: Remote, options: PushOptions, snapshot: Snapshot, deadli
     return ref not in remote.list([ref], deadline).refs
 
 
-def _land(remote: Remote, run: ClonePush, deadline: Deadline, listener: Listener, lease: Lease | None) -> Landed:
+def _land(run: ClonePush, pusher: Pusher) -> Landed:
     """Land the change; drop the journal when it surely did not land."""
     try:
-        return Pusher.of(
-            remote, run.change, run.request(lease), deadline, listener=listener, before_swap=run.note
-        ).run()
+        return pusher.run()
     except ReplayConflictError as error:
         run.forget()
         raise ConflictError(

@@ -93,7 +93,7 @@ class Landed:
 
 @dataclass(slots=True)
 class Errand:
-    """One push on its way: what all of its paths share.
+    """One push on its way: what all of its paths share. ``sent`` is the last landing that was sent, and by whom.
 
     ``before_swap`` is called with what is about to be sent under our name: the place for a journal. ``present`` are
     rescue refs that the remote has already.
@@ -110,6 +110,7 @@ class Errand:
     attempts: int = 0
     present: set[RefName] = field(default_factory=set)
     wait_until: Deadline | None = None
+    sent: tuple[Swapper, How, Prepared] | None = None
 
     @property
     def wait(self) -> Deadline:
@@ -175,10 +176,18 @@ class Errand:
         """
         self.before_swap(prepared, ticket)
         swapper = Swapper(self.remote)
+        self.sent = (swapper, how, prepared)
         outcome = swapper.carry(plan, self.deadline if until is None else self.deadline.earlier(until))
         if not isinstance(outcome, Applied):
             self.give_up_or_repeat(outcome, swapper)
         return self.landed(how, prepared)
+
+    def proved(self) -> Landed | None:
+        """Return the landing that is known to be in the branch, also when a signal came before it was returned."""
+        if self.sent is None:
+            return None
+        swapper, how, prepared = self.sent
+        return self.landed(how, prepared) if swapper.is_applied else None
 
     def give_up_or_repeat(self, outcome: SwapOutcome, swapper: Swapper) -> None:
         """Raise NotYet for a swap that lost; the error that fits for anything else."""

@@ -75,7 +75,7 @@ class Pusher:
         try:
             return poll(system, self._attempt, Deadline(system.clock))
         except (Exception, *STOPS) as error:
-            landed = self._settled(error)
+            landed = self._settled(error) or (self.errand.proved() if isinstance(error, STOPS) else None)
             if landed is not None:
                 return landed
             if isinstance(error, RemoteError):
@@ -225,13 +225,15 @@ class Pusher:
                 present=tuple(errand.present),
             )
             sent = errand.remote.clock_reading()
-            landed = errand.send(plan, prepared, How.LEASED)
-            lease.states[fence.name] = fence.after.state
-            if keep:
-                lease.sent = sent
-            else:
-                lease.lose("the landing released it")
-            return landed
+            try:
+                return errand.send(plan, prepared, How.LEASED)
+            finally:
+                if errand.proved() is not None:
+                    lease.states[fence.name] = fence.after.state
+                    if keep:
+                        lease.sent = sent
+                    else:
+                        lease.lose("the landing released it")
 
     def _land_unfenced(self, prepared: Prepared, found: Found, lease: Lease | None) -> Landed:
         """Land on a server that cannot apply several refs as one: under a lease, by the branch's own old value.

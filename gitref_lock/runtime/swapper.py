@@ -106,6 +106,7 @@ def plan_for_locks(
 class Swapper:
     """Carries plans over one remote. ``interrupted`` is the signal that arrived while a swap was in doubt.
 
+    ``is_applied`` tells that the plan is known to be applied, also where a signal kept ``carry`` from returning it.
     ``was_in_doubt`` tells whether the last outcome came from reading back: what it says was true once, and need not be
     any more.
     """
@@ -113,6 +114,7 @@ class Swapper:
     remote: Remote
     interrupted: Stop | None = None
     was_in_doubt: bool = False
+    is_applied: bool = False
 
     def carry(self, plan: Plan, deadline: Deadline) -> SwapOutcome:
         """Send ``plan`` and return its proven outcome.
@@ -164,18 +166,20 @@ class Swapper:
         self.was_in_doubt = True
         return judged
 
-    def _send(self, plan: Plan, deadline: Deadline) -> SwapOutcome:
+    def _send(self, plan: Plan, deadline: Deadline, *, is_kill: bool = False) -> SwapOutcome:
         hurried = self.interrupted is not None or deadline.is_over
         try:
-            return self.remote.store.swap(
+            outcome = self.remote.store.swap(
                 plan.edits,
                 plan.objects,
                 trust_report=self.remote.trusts_reports,
                 timeout_s=HURRIED_CALL_S if hurried else deadline.capped(self.remote.call_timeout_s),
             )
+            self.is_applied = not is_kill and isinstance(outcome, Applied)
         except STOPS as signal:
             self.interrupted = signal
             return Unknown("interrupted by a signal")
+        return outcome
 
     def _pause(self, seconds: float) -> None:
         try:
@@ -191,7 +195,7 @@ class Swapper:
         kill = plan.kill()
         attempt = 0
         while True:
-            if isinstance(self._send(kill, until), Applied):
+            if isinstance(self._send(kill, until, is_kill=True), Applied):
                 # All or nothing makes this certain; the branch is asked all the same, for servers that break it.
                 return (plan.landing and self._judge_patiently(plan, until)) or Superseded({})
             judged = self._judge_patiently(plan, until)
@@ -208,6 +212,7 @@ class Swapper:
         for _ in range(_TORN_READS):
             try:
                 judged = self._judge(plan, until)
+                self.is_applied = isinstance(judged, Applied)
             except RemoteError:
                 return None
             except STOPS as signal:
