@@ -54,7 +54,7 @@ def struck_push(monkeypatch: pytest.MonkeyPatch, at: int) -> tuple[Landed | None
         former = sys.gettrace()
         sys.settrace(strike.trace)
         try:
-            landed = pusher.run()
+            landed: Landed | None = pusher.run()
         except Interrupted:
             landed = pusher.errand.proved()  # as the push of a clone asks, which then moves the clone
         finally:
