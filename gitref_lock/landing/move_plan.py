@@ -6,10 +6,10 @@ from dulwich.objects import ObjectID
 
 from gitref_lock.core.names import Oid
 from gitref_lock.landing.checkout import Checkout
-from gitref_lock.landing.index_file import Entry, UnreadableIndexError
+from gitref_lock.landing.index_file import IndexFile, UnreadableIndexError
 from gitref_lock.landing.journal import Move, MovePath
 from gitref_lock.landing.sparse import SparseRules
-from gitref_lock.landing.staged import Staged
+from gitref_lock.landing.staged import Staged, tree_entry
 from gitref_lock.landing.trees import GITLINK, TreeEntry, diff_trees, lookup
 
 
@@ -20,30 +20,30 @@ def _raw(oid: Oid | None) -> bytes | None:
 def plan_move(checkout: Checkout, old: Oid | None, new: Oid, own: Staged | None) -> Move:
     """Return what will change locally when the branch goes from commit ``old`` to ``new``.
 
-    ``own`` is what this push staged, None when it made no commit. Both commits' trees must be in the object store.
+    ``own`` is what this push staged, None when it made no commit. What the index held is taken from there, so that what
+    was staged since counts as somebody else's; only what is unknown there is looked up now. Both commits' trees must
+    be in the object store.
     """
     store = checkout.store
     old_tree, new_tree = _raw(checkout.tree_of(old)), _raw(checkout.tree_of(new))
     paths = {item.path: MovePath(item.path, item.old, item.new) for item in diff_trees(store, old_tree, new_tree)}
     if own is not None:
         contents = {item.path: item.new for item in own.changes}
-        try:
-            index = checkout.read_index()
-        except UnreadableIndexError:
-            index = None
-        for path in sorted(contents.keys() | own.index_entries.keys()):
+        pushed = contents.keys() | own.index_entries.keys()
+        now = None if pushed <= own.index_before.keys() else _index(checkout)
+        for path in sorted(pushed):
             entry = own.index_entries.get(path)
             known = paths.get(path)
             base = known.old if known else _file(lookup(store, old_tree, path))
             target = known.new if known else base
-            before = index.find(path) if index is not None else None
+            before = own.index_before[path] if path in own.index_before else tree_entry(now.find(path) if now else None)
             paths[path] = MovePath(
                 path,
                 base,
                 target,
                 is_own=True,
                 own=contents[path] if path in contents else tree_entry(entry),
-                index_before=tree_entry(before),
+                index_before=before,
                 stat=entry.stat if entry is not None else None,
             )
     return Move(checkout.head_ref(), old, new, tuple(paths[path] for path in sorted(paths)))
@@ -53,9 +53,12 @@ def _file(entry: TreeEntry | None) -> TreeEntry | None:
     return None if entry is None or entry.mode == 0o040000 else entry
 
 
-def tree_entry(entry: Entry | None) -> TreeEntry | None:
-    """Return mode and id of an index entry; None for no entry and for one that is only intended."""
-    return None if entry is None or entry.is_intent_to_add else TreeEntry(entry.mode, entry.oid)
+def _index(checkout: Checkout) -> IndexFile | None:
+    """Return the index as it is now, None when only git reads it."""
+    try:
+        return checkout.read_index()
+    except UnreadableIndexError:
+        return None
 
 
 def missing_blobs(checkout: Checkout, move: Move) -> tuple[Oid, ...]:

@@ -27,7 +27,7 @@ from gitref_lock.landing.index_diff import Difference, diff_index
 from gitref_lock.landing.index_file import UNKNOWN_STAT, Entry, UnreadableIndexError, stat_data
 from gitref_lock.landing.index_patch import new_entry
 from gitref_lock.landing.settled import file_system_now_ns, is_settled
-from gitref_lock.landing.staged import Selection, Staged, assemble
+from gitref_lock.landing.staged import Selection, Staged, assemble, tree_entry
 from gitref_lock.landing.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK, TreeEntry, change, lookup
 from gitref_lock.landing.worktree import WorkTree, is_repository
 
@@ -97,12 +97,12 @@ class _InProcess:
     def run(self) -> Staged:
         if self._selection is Selection.STAGED:
             for path, difference in self._staged().items():
-                self._wanted[path] = _tree_entry(difference.entry)
+                self._wanted[path] = tree_entry(difference.entry)
             if not self._wanted:
                 self._selection = Selection.TRACKED
         if self._selection is Selection.TRACKED or self._selection is Selection.ALL:
             for path, difference in self._staged().items():
-                self._wanted[path] = _tree_entry(difference.entry)
+                self._wanted[path] = tree_entry(difference.entry)
         if self._selection is not Selection.STAGED:
             self._take_tracked()
         if self._selection is Selection.ALL:
@@ -258,7 +258,7 @@ class _InProcess:
             found = {path: item for path, item in self._staged().items() if self._specs.matches(path)}
         for path, difference in found.items():
             if difference is not None and self._specs.matches(path) and path not in self._wanted:
-                self._wanted[path] = _tree_entry(difference.entry)
+                self._wanted[path] = tree_entry(difference.entry)
 
     def _is_folder_like(self, match: bytes) -> bool:
         """Tell whether anything is tracked below ``match``, in the index or in the commit."""
@@ -273,7 +273,7 @@ class _InProcess:
         entry = self._index.find(path)
         if entry is not None and entry.is_intent_to_add:
             entry = None
-        return None if head == _tree_entry(entry) else Difference(head, entry)
+        return None if head == tree_entry(entry) else Difference(head, entry)
 
     def _unmatched(self, spec: pathspec.Spec) -> PathspecError:
         name = spec.match.rstrip(b"/")
@@ -292,14 +292,15 @@ class _InProcess:
         for path in sorted(self._wanted):
             if self._differences is not None:
                 difference = self._differences.get(path)
-                old = difference.head if difference is not None else _tree_entry(self._index.find(path))
+                old = difference.head if difference is not None else tree_entry(self._index.find(path))
             else:
                 old = lookup(store, self._tree, path)
             if old is not None and stat.S_ISDIR(old.mode):
                 old = None
             if old != self._wanted[path]:
                 changes.append(change(path, old, self._wanted[path]))
-        return assemble(self._checkout, self._base, tuple(changes), dict(self._entries), self._selection)
+        entries = dict(self._entries)
+        return assemble(self._checkout, self._base, tuple(changes), entries, self._selection, index=self._index)
 
 
 def _ignored(name: bytes) -> PathspecError:
@@ -310,7 +311,3 @@ def _ignored(name: bytes) -> PathspecError:
 
 def _is_within(folder: bytes, other: bytes) -> bool:
     return not other or folder == other or folder.startswith(other + b"/")
-
-
-def _tree_entry(entry: Entry | None) -> TreeEntry | None:
-    return None if entry is None or entry.is_intent_to_add else TreeEntry(entry.mode, entry.oid)
