@@ -136,7 +136,7 @@ class Injection:
             former = signal.pthread_sigmask(signal.SIG_BLOCK, self.numbers)
             try:
                 for number in self.numbers:
-                    os.kill(os.getpid(), number)
+                    signal.pthread_kill(threading.get_ident(), number)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, former)
         return self._step
