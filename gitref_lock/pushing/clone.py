@@ -229,6 +229,8 @@ class ClonePush:
             found = recover(self._checkout, lambda _journal: landed.head, sleeper=self._remote.system.sleeper)
         except (LandingError, ConfigurationError, OSError, *STOPS) as error:
             return MoveReport(local_updated=False, reason=str(error))
+        if found.move is None and self._journal is None and landed.head != self._snapshot.head:
+            return MoveReport(local_updated=False, reason="a signal came before the clone could follow")
         return found.move or MoveReport(local_updated=True)
 
     def _move(self, landed: Landed) -> MoveReport:
