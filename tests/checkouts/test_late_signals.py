@@ -18,7 +18,7 @@ from tests.support.gitcli import Repo, clone
 from tests.support.runners import remote_at, tip_at
 
 _ROOMS = ("/gitref_lock/runtime/", "/gitref_lock/pushing/", "/gitref_lock/landing/")
-_STRIKES = 40
+_STRIKES = 20
 
 
 class Strike:
