@@ -193,18 +193,25 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def write_private(target: Path, content: bytes) -> None:
+    """Put ``content`` durably in place of ``target``, readable by its owner alone; raise OSError."""
+    temporary = target.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    temporary.replace(target)
+    sync_folder(target.parent)
+
+
 def write_journal(checkout: Checkout, move: Move, landing: JournalLanding) -> Journal:
     """Write the journal durably in place of an earlier one; raise LandingError when the disk refuses."""
     journal = Journal(landing, move)
     target = journal_path(checkout)
-    temporary = target.with_suffix(".new")
     try:
-        with temporary.open("wb") as file:
-            file.write(encode(journal))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-        sync_folder(target.parent)
+        write_private(target, encode(journal))
     except OSError as error:
         raise LandingError(
             "journal-failed", f"the journal {target} cannot be written: {error.strerror}", "free some disk space"

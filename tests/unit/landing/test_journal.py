@@ -147,3 +147,14 @@ def test_a_damaged_journal_is_one_kind_of_error(old: bytes, new: bytes) -> None:
     assert old in text
     with pytest.raises(ValueError, match=r"journal|digits"):
         decode(text.replace(old, new))
+
+
+def test_only_its_owner_can_read_it(path: Path) -> None:
+    """The journal names branches, paths and a nonce: it is written for its owner alone, also over an older one."""
+    with open_checkout(path) as checkout:
+        for name in (journal_path(checkout), journal_path(checkout).with_suffix(".new")):
+            name.write_bytes(b"{}")
+            name.chmod(0o644)
+        write_journal(checkout, *simple())
+        assert journal_path(checkout).stat().st_mode & 0o777 == 0o600
+        assert read_journal(checkout) is not None
