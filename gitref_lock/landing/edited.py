@@ -9,41 +9,62 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 from dulwich.objects import Commit, ObjectID
 
-from gitref_lock.core.names import Oid
+from gitref_lock.core.names import Oid, RefName, oid
+from gitref_lock.landing.attributes import Attributes
 from gitref_lock.landing.checkout import Checkout, raw, text
-from gitref_lock.landing.journal import Move
-from gitref_lock.landing.trees import PathChange, TreeEntry, apply_changes
+from gitref_lock.landing.compare import Comparer
+from gitref_lock.landing.convert import Converter
+from gitref_lock.landing.errors import LandingError
+from gitref_lock.landing.index_file import UnreadableIndexError
+from gitref_lock.landing.journal import Move, write_private
+from gitref_lock.landing.staged import tree_entry
+from gitref_lock.landing.trees import PathChange, TreeEntry, apply_changes, lookup
+from gitref_lock.landing.worktree import WorkTree
 
 _NAME = "edited.json"
 
 
 def bases(checkout: Checkout) -> dict[bytes, TreeEntry | None]:
-    """Return by path what the edits stand on (None: the path did not exist); empty when nothing is remembered."""
+    """Return by path what the edits stand on (None: the path did not exist); empty when nothing is remembered.
+
+    A note that is damaged is set aside: without it the clone is as any other clone. Raises LandingError when it cannot
+    be set aside.
+    """
     path = checkout.private_dir / _NAME
     try:
-        stored = json.loads(path.read_text(encoding="ascii"))
+        return _decode(path.read_bytes())
     except FileNotFoundError:
         return {}
-    return {
-        raw(name): None if entry is None else TreeEntry(int(entry[0]), str(entry[1]).encode("ascii"))
-        for name, entry in stored.items()
-    }
+    except (ValueError, TypeError, AttributeError, RecursionError) as damage:
+        aside = path.with_name(_NAME + ".damaged")
+        try:
+            path.replace(aside)
+        except OSError as error:
+            raise LandingError(
+                "bad-note",
+                f"{path} cannot be read ({damage}), and cannot be renamed to {aside.name}: {error.strerror}",
+                "it notes what edited files stand on; remove it, and compare them with the branch before pushing them",
+            ) from error
+        return {}
 
 
-def remember(checkout: Checkout, move: Move, left: Collection[bytes]) -> None:
-    """Note what the files that this move left alone stand on, and forget those that it has brought up to date."""
-    known = bases(checkout)
-    before = dict(known)
-    for item in move.paths:
-        if item.path in left:
-            known.setdefault(item.path, item.own if item.is_own else item.old)
-        else:
-            known.pop(item.path, None)
-    if known == before:
-        return
+def _decode(data: bytes) -> dict[bytes, TreeEntry | None]:
+    """Return what was written; raise ValueError, TypeError, AttributeError or RecursionError for anything else."""
+    found: dict[bytes, TreeEntry | None] = {}
+    for name, entry in json.loads(data).items():
+        if entry is None:
+            found[raw(name)] = None
+            continue
+        mode, named = entry
+        found[raw(name)] = TreeEntry(int(mode), oid(named).encode("ascii"))
+    return found
+
+
+def _write(checkout: Checkout, known: Mapping[bytes, TreeEntry | None]) -> None:
     path = checkout.private_dir / _NAME
     if not known:
         path.unlink(missing_ok=True)
@@ -51,9 +72,52 @@ def remember(checkout: Checkout, move: Move, left: Collection[bytes]) -> None:
     stored = {
         text(name): None if entry is None else [entry.mode, entry.oid.decode("ascii")] for name, entry in known.items()
     }
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(stored), encoding="ascii")
-    temporary.replace(path)
+    write_private(path, json.dumps(stored).encode("ascii"))
+
+
+def remember(checkout: Checkout, move: Move, left: Collection[bytes]) -> None:
+    """Note what the files that this move left alone stand on, and forget those that it has brought up to date.
+
+    Call only for a move that has gone through the files. Raises OSError or LandingError.
+    """
+    known = bases(checkout)
+    before = dict(known)
+    for item in move.paths:
+        if item.path in left:
+            known.setdefault(item.path, item.own if item.is_own else item.old)
+        else:
+            known.pop(item.path, None)
+    if known != before:
+        _write(checkout, known)
+
+
+def forget_given_up(checkout: Checkout, head: Oid | None) -> None:
+    """Forget the edits that were given up: file and index hold what ``head`` does, so a new edit stands on that.
+
+    While anything is stashed nothing is forgotten, for the edit may come back from there. Raises LandingError.
+    """
+    known = bases(checkout)
+    if not known or checkout.ref(RefName("refs/stash")) is not None:
+        return
+    try:
+        index = checkout.read_index()
+    except UnreadableIndexError:
+        return
+    tree, files = checkout.tree_of(head), WorkTree(checkout.work_tree)
+    converter = Converter(checkout, Attributes(checkout, index, files))
+    comparer = Comparer(checkout, index, converter, lambda _item, _reason: None)
+    kept = {}
+    for path, base in known.items():
+        entry = index.find(path)
+        at_head = lookup(checkout.store, tree.encode("ascii") if tree is not None else None, path)
+        st = files.lstat(path)
+        here = comparer.content_of(path, st, entry) if st is not None else None
+        is_told = st is None or here is not None
+        if not (is_told and at_head == here == tree_entry(entry)):
+            kept[path] = base
+    if kept != known:
+        with suppress(OSError):  # a base that stays costs a conflict at worst
+            _write(checkout, kept)
 
 
 def stand_in(checkout: Checkout, head: Oid, changes: Collection[PathChange]) -> Oid | None:

@@ -1,10 +1,10 @@
 """Move the local clone to what the remote now has: branch, tracking ref, index, and the files that changed.
 
-Order, and why a kill at any instant is harmless: files are prepared aside; index.lock is taken and filled; the branch
-moves by compare-and-swap; files are put in place; the index replaces the old one; the journal goes. Until the branch
-moves nothing visible has changed. After it, the stale index.lock keeps git from committing the half-moved state, and
-the next command of this tool, finding the journal, removes that lock and does every step again: each one looks at what
-is there and does nothing when it is done already.
+Order, and why a kill at any instant is harmless: index.lock is taken; files are prepared aside and the lock is filled;
+the branch moves by compare-and-swap; files are put in place; what edited files stand on is noted; the index replaces
+the old one; the journal goes. Until the branch moves nothing visible has changed. After it, the stale index.lock keeps
+git from committing the half-moved state, and the next command of this tool, finding the journal, removes that lock and
+does every step again: each one looks at what is there and does nothing when it is done already.
 
 Content that was not part of the push stays: an edited file, a file in the way, a differently staged path are left as
 they are and reported (docs/protocol.md, section 6).
@@ -33,10 +33,11 @@ from gitref_lock.landing.journal import (
     read_journal,
     write_journal,
 )
-from gitref_lock.landing.move_plan import retarget, tree_entry
+from gitref_lock.landing.move_plan import retarget
 from gitref_lock.landing.place import Left, Placer, remove_prepared
 from gitref_lock.landing.ref_move import RefHeldError, move_ref, remove_stale_refs
 from gitref_lock.landing.sparse import SparseRules
+from gitref_lock.landing.staged import tree_entry
 from gitref_lock.ports import Sleeper
 
 Step = Callable[[str], None]
@@ -94,7 +95,6 @@ def apply_move(
     except (OSError, IndexHeldError, UnreadableIndexError, RefHeldError, FileLocked, LandingError) as error:
         return MoveReport(local_updated=False, reason=_reason(error))
     if report.local_updated or report.is_final:
-        edited.remember(checkout, journal.move, {item.path for item in report.left})
         discard_journal(checkout)
     return report
 
@@ -157,7 +157,11 @@ class _Mover:
         self._step("take-index")
         nonce = self._landing.nonce
         index = self._patiently(lambda: take_index(self._checkout, nonce))
-        placer = Placer(self._checkout, index.view, self._move.paths, nonce)
+        try:
+            placer = Placer(self._checkout, index.view, self._move.paths, nonce)
+        except BaseException:
+            index.abort()
+            raise
         try:
             self._step("prepare-files")
             tasks = self._tasks(index, placer)
@@ -173,6 +177,8 @@ class _Mover:
             raise
         self._step("place-files")
         placer.place(tasks, self._step)
+        self._left[:0] = placer.left
+        unnoted = self._remember()
         self._step("refresh-index")
         try:
             index.refresh(_with_status(edits, placer.statuses()))
@@ -185,7 +191,19 @@ class _Mover:
         self._move_tracking()
         self._step("clean-up")
         placer.discard()
-        self._left[:0] = placer.left
+        if unnoted is not None:
+            raise unnoted
+
+    def _remember(self) -> OSError | LandingError | None:
+        """Note what the edits of the files left here stand on; return what prevented it, so that the journal waits.
+
+        Done while git cannot commit yet: were the branch moved on first, a move that is done again would stop early.
+        """
+        try:
+            edited.remember(self._checkout, self._move, {item.path for item in self._left})
+        except (OSError, LandingError) as error:
+            return error
+        return None
 
     def _tasks(self, index: IndexAccess, placer: Placer) -> list[Task]:
         rules = SparseRules(self._checkout)

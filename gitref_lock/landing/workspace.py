@@ -78,6 +78,7 @@ def take_snapshot(checkout: Checkout, selection: Selection, wish: CommitWish, no
     if _has_unmerged(checkout):
         raise LandingError("unmerged", "the index holds unmerged paths", "resolve them, or end the merge")
     head = checkout.head()
+    edited.forget_given_up(checkout, head)
     staged = stage(checkout, selection.paths, take_all=selection.takes_all)
     hooks = Hooks(checkout)
     commit: Oid | None = None
