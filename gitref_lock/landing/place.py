@@ -30,6 +30,8 @@ from gitref_lock.landing.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK
 from gitref_lock.landing.worktree import WorkTree
 
 _FILES = "files-"
+_FOLDERS = (_FILES, "hook-", "stage-", "driver-", "rescue-", "sign-", "tmp")
+"""How the names of all folders begin that commands keep in the private folder while they run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,9 +287,13 @@ def _rename(prepared: Path, full: bytes) -> None:
 
 
 def remove_prepared(checkout: Checkout) -> None:
-    """Remove what killed commands prepared; call only while holding ``Checkout.exclusive``."""
-    for folder in checkout.private_dir.glob(_FILES + "*"):
-        shutil.rmtree(folder, ignore_errors=True)
+    """Remove the folders that killed commands left; call only while holding ``Checkout.exclusive``.
+
+    Nobody else can own such a folder then.
+    """
+    for folder in checkout.private_dir.iterdir():
+        if folder.name.startswith(_FOLDERS) and folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def describe(left: Sequence[Left]) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from gitref_lock.landing.local_move import MoveReport, Recovery, recover
 from gitref_lock.landing.place import describe
 from gitref_lock.landing.stage import stage
 from tests.support.clones import commit_staged, land, move_to, open_checkout, write
-from tests.support.gitcli import git, git_result
+from tests.support.gitcli import git, git_env, git_result
 
 Edit = Callable[[Path], None]
 
@@ -439,3 +442,58 @@ def test_a_staged_removal_beside_filtered_paths(tmp_path: Path) -> None:
         assert [item.path for item in staged.changes] == [b"a", b"n.up"]
         assert move_to(checkout, commit_staged(checkout, staged), staged).local_updated
     assert status(path) == ["?? .gitattributes"]
+
+
+def test_folders_of_killed_commands_are_removed(tmp_path: Path) -> None:
+    """Whatever a killed hook, staging, conflict command, rescue or signature left goes with the next command."""
+    path = repository(tmp_path / "r", a="1\n")
+    private = path / ".git/gitref-lock"
+    for name in ("files-0", "hook-x1", "stage-x1", "driver-x1", "rescue-x1", "tmpx1", "unknown"):
+        write(private, f"{name}/deep/file", "left\n")
+    write(private, "edited.json", "{}")
+    write(private, "hook-file", "no folder\n")
+    (private / "stage-link").symlink_to(private / "unknown")
+    with open_checkout(path) as checkout, checkout.exclusive():
+        assert recover(checkout, lambda _journal: None).outcome is Recovery.NOTHING
+    assert sorted(item.name for item in private.iterdir()) == [
+        "busy", "edited.json", "hook-file", "stage-link", "unknown",
+    ]  # fmt: skip
+    assert (private / "unknown/deep/file").exists()
+
+
+def test_a_killed_hook_leaves_nothing_for_ever(tmp_path: Path) -> None:
+    """A push that is killed in its pre-commit hook leaves a folder, which the next command takes away."""
+    path = repository(tmp_path / "r", a="1\n")
+    write(path, ".git/hooks/pre-commit", "#!/bin/sh\nkill -9 $PPID\n", mode=0o755)
+    write(path, "a", "2\n")
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from gitref_lock.landing.checkout import Checkout\n"
+        "from gitref_lock.landing.hooks import Hooks\n"
+        "from gitref_lock.landing.stage import stage\n"
+        "with Checkout.open(Path(sys.argv[1]), os.environ) as checkout, checkout.exclusive():\n"
+        "    Hooks(checkout).pre_commit(stage(checkout))\n"
+    )
+    environ = {**git_env(), "PYTHONPATH": str(Path(__file__).parents[3])}
+    killed = subprocess.run([sys.executable, "-c", code, path], env=environ, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    private = path / ".git/gitref-lock"
+    assert [item.name for item in private.iterdir() if item.is_dir()] != []
+    with open_checkout(path) as checkout, checkout.exclusive():
+        recover(checkout, lambda _journal: None)
+    assert [item.name for item in private.iterdir()] == ["busy"]
+
+
+def test_attributes_that_cannot_be_read_leave_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error before anything is prepared gives the index back at once."""
+    path = repository(tmp_path / "r", a="1\n")
+    new = incoming(path, lambda root: write(root, "a", "theirs\n"))
+
+    def refused(*_arguments: object, **_options: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("gitref_lock.landing.place.Attributes", refused)
+    assert moved(path, new) == MoveReport(local_updated=False, reason="Input/output error")
+    assert not (path / ".git/index.lock").exists()
+    assert status(path) == []
