@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Self
 
 from gitref_lock.core.lean import dataclass
@@ -23,13 +22,12 @@ from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.commands_tree import TreeWriter
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.strategies.base import Merged, RunRequest, StrategyFailed
-from gitref_lock.remotes.unbroken import unbroken
+from gitref_lock.remotes import children
 
 LIMIT_S = 300.0
 """The longest time that one command may take."""
 
 _MARKER = b"<<<<<<< "
-_AFTER_KILL_S = 5.0
 _TAIL_LINES = 3
 _GIT_PLACE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
 
@@ -138,37 +136,17 @@ class LocalCommands:
         return {**environ, "GIT_DIR": str(self.checkout.git_dir)} if place else environ
 
     def _run(self, command: list[str], folder: Path, environ: Mapping[str, str], name: str) -> str | None:
-        """Run a command in a group of its own; return why it failed, None when it exited with 0."""
-        process: subprocess.Popen[bytes] | None = None
+        """Run a command in a session of its own; return why it failed, None when it exited with 0."""
         try:
-            with unbroken():
-                process = subprocess.Popen(
-                    command,
-                    cwd=folder,
-                    env=dict(environ),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            words, _ = process.communicate(timeout=self.limit_s)
-        except subprocess.TimeoutExpired:
+            done = children.run(
+                command, folder=folder, environ=environ, merges_stderr=True, has_terminal=False, limit_s=self.limit_s
+            )
+        except TimeoutExpired:
             return f"{name} did not end within {self.limit_s:g} s"
-        finally:
-            if process is not None and process.returncode is None:
-                _end_group(process)
-        if process.returncode == 0:
+        if done.returncode == 0:
             return None
-        last = " / ".join(words.decode("utf-8", "replace").strip().splitlines()[-_TAIL_LINES:])
-        return f"{name} exited with {process.returncode}{': ' + last if last else ''}"
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a command and everything it started that stayed in its group."""
-    assert process.stdout is not None
-    process.stdout.close()
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(_AFTER_KILL_S)
+        last = " / ".join(done.stdout.decode("utf-8", "replace").strip().splitlines()[-_TAIL_LINES:])
+        return f"{name} exited with {done.returncode}{': ' + last if last else ''}"
 
 
 def _filled(program: str, values: Mapping[str, str]) -> str:

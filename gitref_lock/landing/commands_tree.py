@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from gitref_lock.landing.errors import LandingError, NeedsGitError
 from gitref_lock.landing.index_file import empty_index
 from gitref_lock.landing.trees import EXECUTABLE, GITLINK, SYMLINK, TREE, TreeEntry, files_below, lookup, tree_items
 from gitref_lock.landing.worktree import WorkTree
+from gitref_lock.remotes import children
 
 _NEVER = frozenset({b"", b".", b"..", b".git"})
 _ATTRIBUTES = b".gitattributes"
@@ -118,13 +118,8 @@ class TreeWriter:
     def _through_git(self, words: Sequence[str], data: bytes, reason: NeedsGitError) -> bytes:
         """Convert with an installed git, which reads attributes and filters of the clone itself."""
         try:
-            done = subprocess.run(
-                ["git", *words],
-                cwd=self._checkout.work_tree,
-                env=self._checkout.environ,
-                input=data,
-                capture_output=True,
-                check=False,
+            done = children.run(
+                ["git", *words], folder=self._checkout.work_tree, environ=self._checkout.environ, stdin=data
             )
         except OSError as error:
             raise LandingError("needs-git", f"{reason}, and git is not installed") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from gitref_lock.landing.journal import MovePath
 from gitref_lock.landing.scan import is_unchanged
 from gitref_lock.landing.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK, TreeEntry
 from gitref_lock.landing.worktree import WorkTree, is_repository
+from gitref_lock.remotes import children
 
 
 @dataclass(slots=True)
@@ -74,12 +74,10 @@ class Comparer:
 
     def _content_through_git(self, path: bytes, mode: int) -> TreeEntry | None:
         try:
-            done = subprocess.run(
+            done = children.run(
                 ["git", "hash-object", "--", os.fsdecode(path)],
-                cwd=self._checkout.work_tree,
-                env=self._checkout.environ,
-                capture_output=True,
-                check=False,
+                folder=self._checkout.work_tree,
+                environ=self._checkout.environ,
             )
         except OSError:
             return None

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.errors import HookError
@@ -23,7 +23,11 @@ from gitref_lock.landing.scan import doubtful_positions
 from gitref_lock.landing.staged import Staged, restaged
 from gitref_lock.landing.trees import TreeEntry
 from gitref_lock.landing.worktree import WorkTree
+from gitref_lock.remotes import children
 from gitref_lock.remotes.gitconfig import expand_path
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
 
 
 class Hooks:
@@ -140,17 +144,9 @@ class Hooks:
 
 def _execute(
     command: list[str], folder: Path, environment: Mapping[str, str], stdin: bytes | None
-) -> subprocess.CompletedProcess[bytes]:
-    def start(words: list[str]) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            words,
-            cwd=folder,
-            env=dict(environment),
-            input=stdin or b"",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
+) -> CompletedProcess[bytes]:
+    def start(words: list[str]) -> CompletedProcess[bytes]:
+        return children.run(words, folder=folder, environ=environment, stdin=stdin or b"", merges_stderr=True)
 
     try:
         return start(command)

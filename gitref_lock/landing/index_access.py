@@ -6,7 +6,6 @@ A split or sparse index is left to ``git update-index``, which takes the same lo
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol
@@ -25,6 +24,7 @@ from gitref_lock.landing.index_lock import IndexHeldError, IndexLock
 from gitref_lock.landing.index_patch import patched
 from gitref_lock.landing.scan import doubtful_positions
 from gitref_lock.landing.worktree import WorkTree
+from gitref_lock.remotes import children
 
 
 class IndexAccess(Protocol):
@@ -114,13 +114,8 @@ class GitIndex:
 
     def _git(self, *arguments: str, stdin: bytes = b"") -> bytes:
         try:
-            done = subprocess.run(
-                ["git", *arguments],
-                input=stdin,
-                cwd=self._checkout.work_tree,
-                env=self._checkout.environ,
-                capture_output=True,
-                check=False,
+            done = children.run(
+                ["git", *arguments], folder=self._checkout.work_tree, environ=self._checkout.environ, stdin=stdin
             )
         except OSError as error:
             raise UnreadableIndexError(f"this index needs git, which cannot be run: {error.strerror}") from error

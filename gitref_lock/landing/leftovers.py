@@ -10,15 +10,19 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.index_lock import remove_stale
+from gitref_lock.remotes import children
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
 
 RESCUE = "refs/gitref-lock/rescue"
 STALE_AFTER_S = 600.0
@@ -228,14 +232,11 @@ def _commit(checkout: Checkout, tree: bytes, parents: Sequence[str], message: st
 _WHO = {"NAME": "gitref-lock", "EMAIL": "gitref-lock@localhost"}
 
 
-def _git(checkout: Checkout, *words: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
+def _git(checkout: Checkout, *words: str, **environ: str) -> CompletedProcess[bytes]:
     pinned = {"GIT_EDITOR": ":", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_DIR": str(checkout.git_dir)}
     place = {"GIT_WORK_TREE": str(checkout.work_tree)}
-    return subprocess.run(
+    return children.run(
         ["git", "-c", "gc.auto=0", *words],
-        cwd=checkout.work_tree,
-        env={**checkout.environ, **pinned, **place, **environ},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
+        folder=checkout.work_tree,
+        environ={**checkout.environ, **pinned, **place, **environ},
     )

@@ -6,15 +6,19 @@ Settings: git-config(1), gpg.format, gpg.program, gpg.ssh.program, gpg.ssh.defau
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dulwich.objects import Commit
 
 from gitref_lock.landing.checkout import Checkout, text
 from gitref_lock.landing.errors import SigningError
+from gitref_lock.remotes import children
 from gitref_lock.remotes.gitconfig import expand_path
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
 
 _PROGRAMS = {"openpgp": "gpg", "x509": "gpgsm", "ssh": "ssh-keygen"}
 
@@ -58,11 +62,9 @@ def _failure(program: str, words: bytes) -> SigningError:
     )
 
 
-def _run(checkout: Checkout, command: list[str], payload: bytes) -> subprocess.CompletedProcess[bytes]:
+def _run(checkout: Checkout, command: list[str], payload: bytes) -> CompletedProcess[bytes]:
     try:
-        return subprocess.run(
-            command, input=payload, capture_output=True, check=False, cwd=checkout.work_tree, env=checkout.environ
-        )
+        return children.run(command, folder=checkout.work_tree, environ=checkout.environ, stdin=payload)
     except OSError as error:
         raise SigningError("signing-failed", f"{command[0]} cannot be run: {error.strerror}") from error
 

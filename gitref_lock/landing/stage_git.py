@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from gitref_lock.landing.index_file import UNKNOWN_STAT, Entry, UnreadableIndexE
 from gitref_lock.landing.index_patch import new_entry
 from gitref_lock.landing.staged import Selection, Staged, assemble
 from gitref_lock.landing.trees import GITLINK, PathChange, TreeEntry, change
+from gitref_lock.remotes import children
 
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _REFUSALS: tuple[tuple[str, str, type[LandingError]], ...] = (
@@ -74,14 +74,8 @@ class _GitStager:
             "-c",
             "advice.addIgnoredFile=true",
         ]
-        done = subprocess.run(
-            [*prefix, *arguments],
-            input=stdin,
-            cwd=self._checkout.work_tree / os.fsdecode(self._checkout.prefix),
-            env=self._environment,
-            capture_output=True,
-            check=False,
-        )
+        folder = self._checkout.work_tree / os.fsdecode(self._checkout.prefix)
+        done = children.run([*prefix, *arguments], folder=folder, environ=self._environment, stdin=stdin)
         if done.returncode:
             raise _refusal(done.stderr)
         return done.stdout

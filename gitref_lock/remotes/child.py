@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from gitref_lock.ports import Traffic
 from gitref_lock.remotes.streams import CHUNK, Deadline, LinkError
+from gitref_lock.remotes.unbroken import unbroken
 
 MAX_STDERR_BYTES = 16384
 _GRACE_S = 2.0
@@ -77,24 +78,31 @@ class ChildStream:
         self._incoming: deque[bytes] = deque()
         self._stderr = bytearray()
         self._ended = False
+        is_started = False
         try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=dict(environment),
-                bufsize=0,
-                start_new_session=True,  # so that Ctrl-C reaches us only and all of it can be ended at once
-            )
+            with unbroken():
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env=dict(environment),
+                    bufsize=0,
+                    start_new_session=True,  # so that Ctrl-C reaches us only and all of it can be ended at once
+                )
+                self._in, self._out, self._err = self._process.stdin, self._process.stdout, self._process.stderr
+                is_started = True
+            traffic.connections += 1
+            for pipe in (self._in, self._out, self._err):
+                assert pipe is not None
+                os.set_blocking(pipe.fileno(), False)
         except OSError as exc:
             words = f"{command[0]} cannot be started: {exc.strerror}"
             raise LinkError("unsupported", words, nothing_sent=True, transient=False) from exc
-        traffic.connections += 1
-        self._in, self._out, self._err = self._process.stdin, self._process.stdout, self._process.stderr
-        for pipe in (self._in, self._out, self._err):
-            assert pipe is not None
-            os.set_blocking(pipe.fileno(), False)
+        except BaseException:
+            if is_started:
+                self.abort()
+            raise
 
     def send(self, data: bytes, deadline: Deadline) -> None:
         """Send all of ``data``, taking in what the child writes meanwhile."""
@@ -152,7 +160,7 @@ class ChildStream:
         if self._process.poll() is None:
             try:
                 os.killpg(self._process.pid, sign)
-            except ProcessLookupError:
+            except (ProcessLookupError, PermissionError):  # macOS says the latter of a group whose only member is dead
                 return
 
     def _wait(self, deadline: Deadline, *, for_writing: bool) -> bool:

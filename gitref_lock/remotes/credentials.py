@@ -171,9 +171,9 @@ class CredentialChain:
 
         It gets a session of its own: what it started (a hanging helper) ends with it, and it has no terminal to ask on.
         """
-        import signal  # late: only after a 401
-        import subprocess
+        import subprocess  # late: only after a 401
 
+        from gitref_lock.remotes.children import end
         from gitref_lock.remotes.unbroken import unbroken
 
         environ = {**self._environ, "GIT_TERMINAL_PROMPT": "0"}
@@ -197,7 +197,7 @@ class CredentialChain:
         finally:
             if child is not None and child.returncode is None:
                 with child:
-                    os.killpg(child.pid, signal.SIGKILL)
+                    end(child, in_group=True)
         return answer if child.returncode == 0 else None
 
 

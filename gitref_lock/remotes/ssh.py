@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -122,15 +121,13 @@ class SshStore(StatefulStore):
         if name in {"ssh", "plink", "putty", "tortoiseplink"}:
             return name
         # A wrapper under another name: it is OpenSSH-like when it can print its configuration.
+        from subprocess import TimeoutExpired  # late: only for such a wrapper
+
+        from gitref_lock.remotes import children
+
+        limit_s = max(0.1, min(10.0, deadline.left()))
         try:
-            done = subprocess.run(
-                self._command(["-G", host]),
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=max(0.1, min(10.0, deadline.left())),
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
+            done = children.run(self._command(["-G", host]), environ=environment, has_terminal=False, limit_s=limit_s)
+        except (OSError, TimeoutExpired):
             return "simple"
         return "ssh" if done.returncode == 0 else "simple"

@@ -159,7 +159,7 @@ def test_a_signal_while_the_command_is_being_started_ends_it_too(
             commands(request_for(commands, "exec sleep 60"))
     finally:
         signal.signal(signal.SIGTERM, former)
-    assert [process.returncode for process in started] == [-signal.SIGKILL]
+    assert [process.returncode for process in started] == [-signal.SIGTERM]
 
 
 def test_such_a_rule_never_travels(bare: Repo, url: str, folder: Repo) -> None:

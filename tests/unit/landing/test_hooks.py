@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from gitref_lock.errors import PolicyError
+from gitref_lock.errors import Interrupted, PolicyError
 from gitref_lock.landing.errors import HookError
 from gitref_lock.landing.hooks import Hooks
 from gitref_lock.landing.stage import stage
 from gitref_lock.landing.staged import Staged
 from tests.support.clones import commit_staged, move_to, open_checkout, write
 from tests.support.gitcli import git, git_result
+from tests.support.struck import interrupts, is_gone, struck_at_start
 
 
 @pytest.fixture
@@ -137,6 +140,24 @@ def test_message_hooks_rewrite_and_refuse(path: Path) -> None:
         assert hooks.message("forbidden\n", is_verified=False) == "forbidden\nprepared message\n"
         with pytest.raises(HookError, match="commit-msg"):
             hooks.message("forbidden\n", is_verified=True)
+
+
+def test_what_a_hook_starts_in_the_background_is_not_waited_for(path: Path) -> None:
+    """As with git the hook's own end counts, whoever still has its output open; that one lives on."""
+    hook(path, "pre-commit", "#!/bin/sh\nsleep 60 &\necho $!\n")
+    _, said = run_pre_commit(path)
+    pid = int(said[0])
+    assert not is_gone(pid)
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_signal_while_a_hook_is_being_started_ends_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No hook is left running that nobody can end."""
+    hook(path, "pre-commit", "#!/bin/sh\nexec sleep 60\n")
+    started = struck_at_start(monkeypatch)
+    with interrupts(), pytest.raises(Interrupted):
+        run_pre_commit(path)
+    assert [process.returncode for process in started] == [-signal.SIGTERM]
 
 
 def test_pre_push_gets_gits_lines(path: Path) -> None:
