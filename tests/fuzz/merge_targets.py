@@ -123,7 +123,7 @@ def _check_keys(base: Any, ours: Any, theirs: Any, made: Any, place: str, lost: 
             # A number that ours writes in another way is a change, which no reader of values sees.
             hold(now == their or (now == our and pointer in lost), f"what only theirs changed is theirs: {pointer}")
         elif their == was:
-            hold(now == our, f"what only ours changed is ours: {pointer}")
+            hold(now == our or (now == their and pointer in lost), f"what only ours changed is ours: {pointer}")
         elif None in (our, their):
             hold(now == (our or their) and pointer in lost, f"a change wins over a deletion, by name: {pointer}")
         elif now != our:

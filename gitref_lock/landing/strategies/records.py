@@ -12,7 +12,7 @@ import csv
 import io
 import json
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
@@ -86,19 +86,22 @@ def from_options(options: str) -> Lines:
 def _joined(records: Sequence[Record], model: bytes) -> bytes:
     """Return the records with the line ends of ``model``: each its own, new ones what is usual there."""
     usual = b"\r\n" if 2 * model.count(b"\r\n") > model.count(b"\n") else b"\n"
-    ends: dict[Record, bytes] = {}
+    ends: dict[Record, deque[bytes]] = {}
     for line in split_lines(model):
         record = _record(line)
-        if len(record) < len(line):
-            ends.setdefault(record, line[len(record) :])
-    # Of a row with line ends in quotes, the last line counts.
-    data = b"".join(record + ends.get(record.rpartition(b"\n")[2], usual) for record in records)
-    return data if model.endswith(b"\n") or not data else _record(data)
+        ends.setdefault(record, deque()).append(line[len(record) :])
+    parts: list[bytes] = []
+    for record in records:
+        known = ends.get(record.rpartition(b"\n")[2])  # of a row with line ends in quotes, the last line counts
+        parts += [record, (known.popleft() if known else b"") or usual]
+    if not model.endswith(b"\n"):
+        del parts[-1:]
+    return b"".join(parts)
 
 
 def _record(line: bytes) -> Record:
     """Return a line without its end."""
-    return line[:-2] if line.endswith(b"\r\n") else line.removesuffix(b"\n")
+    return line.rstrip(b"\r\n")
 
 
 def _split_plain(data: bytes) -> list[Record]:

@@ -160,7 +160,7 @@ def test_each_record_keeps_its_own_line_end() -> None:
     assert content(merge("lines", "f", "1\n2\n", "1\n2\n3\n", "1\r\n2\n4\n")) == "1\r\n2\n4\n3\n"
     quoted = 'id,text\n1,"a\r\nb"\n'
     assert content(merge("lines", "f.csv", quoted, quoted + "2,c\n", quoted + "3,d\n")) == quoted + "3,d\n2,c\n"
-    assert content(merge("lines", "f", "a\n", "a\nb\r\r\n", "a\nc\n")) == "a\nc\nb\r\n"
+    assert content(merge("lines", "f", "a\n", "a\nb\n", "a\r\r\na\nc")) == "a\r\r\na\nc\nb"
 
 
 def test_an_order_of_ours_that_is_lost_is_named() -> None:
