@@ -10,7 +10,7 @@ import pytest
 
 from gitref_lock.landing.hardening import INDEX, LOOSE_OBJECT, REFERENCE, hardened
 from tests.support.clones import land, open_checkout, write
-from tests.support.gitcli import git, git_result
+from tests.support.gitcli import git, git_env, git_result
 
 _OURS = {LOOSE_OBJECT, REFERENCE, INDEX}
 _SAID = re.compile(rb"ignoring unknown core.fsync component")
@@ -68,6 +68,35 @@ def test_git_knows_the_same_words(clone: Path) -> None:
     for value, is_known in ((words, True), (words + ",bogus", False)):
         said = git_result("-c", f"core.fsync={value}", "commit", "-q", "--allow-empty", "-m", "x", cwd=clone).stderr
         assert bool(_SAID.search(said)) is not is_known
+
+
+WORDS = [
+    *("committed, index", " committed", "committed,\tindex", "committed,\nindex", "\rindex"),
+    *("committed ,index", "index ", "comm", "ref", "inde", "a", "l", "committedx", "Index"),
+    *("- index,reference", "all,-index", "-index, all", ",index,", "index,,reference"),
+    *("none", " none", "none ", "none,index", "index,none", "loose-object,none,"),
+    *("-,index", "index,-,reference", "- ,index", "", ",", "-", "\vindex"),
+]
+WRITES = {
+    LOOSE_OBJECT: ("hash-object", "-w", "new"),
+    REFERENCE: ("update-ref", "refs/heads/new", "HEAD"),
+    INDEX: ("update-index", "--chmod=+x", "a"),
+}
+
+
+@pytest.mark.parametrize("value", WORDS)
+def test_git_waits_for_the_same(clone: Path, tmp_path: Path, value: str) -> None:
+    """However loosely a list is written, what git's own trace says it waits for is what is computed here."""
+    git("config", "core.fsync", value, cwd=clone)
+    write(clone, "new", "new\n")
+    seen = set()
+    for kind, command in WRITES.items():
+        trace = tmp_path / kind
+        git(*command, cwd=clone, env=git_env(extra={"GIT_TRACE2_EVENT": str(trace)}))
+        if '"fsync/hardware-flush","value":"1"' in trace.read_text(encoding="utf-8"):
+            seen.add(kind)
+    with open_checkout(clone) as checkout:
+        assert hardened(checkout.config) & _OURS == seen
 
 
 def synced(clone: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
