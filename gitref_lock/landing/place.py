@@ -13,7 +13,6 @@ import errno
 import os
 import shutil
 import stat
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from gitref_lock.landing.journal import MovePath
 from gitref_lock.landing.settled import file_system_now_ns, is_settled
 from gitref_lock.landing.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK
 from gitref_lock.landing.worktree import WorkTree
+from gitref_lock.remotes.children import run
 
 _FILES = "files-"
 _FOLDERS = (_FILES, "hook-", "stage-", "driver-", "rescue-", "sign-", "tmp")
@@ -116,9 +116,7 @@ class Placer:
         name = os.fsdecode(item.path)
         command = ["git", "cat-file", how, *([f"--path={name}"] if how == "--filters" else []), item.new.oid.decode()]
         try:
-            done = subprocess.run(
-                command, cwd=self._checkout.work_tree, env=self._checkout.environ, capture_output=True, check=False
-            )
+            done = run(command, folder=self._checkout.work_tree, environ=self._checkout.environ)
         except OSError:
             return None
         return done.stdout if done.returncode == 0 else None

@@ -89,11 +89,11 @@ def _joined(records: Sequence[Record], model: bytes) -> bytes:
     ends: dict[Record, deque[bytes]] = {}
     for line in split_lines(model):
         record = _record(line)
-        ends.setdefault(record, deque()).append(line[len(record) :])
+        ends.setdefault(record, deque()).append(line[len(record) :] if line.endswith(b"\n") else usual)
     parts: list[bytes] = []
     for record in records:
         known = ends.get(record.rpartition(b"\n")[2])  # of a row with line ends in quotes, the last line counts
-        parts += [record, (known.popleft() if known else b"") or usual]
+        parts += [record, known.popleft() if known else usual]
     if not model.endswith(b"\n"):
         del parts[-1:]
     return b"".join(parts)
