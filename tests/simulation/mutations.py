@@ -19,7 +19,6 @@ from gitref_lock.core.timing import LeaseTiming
 from gitref_lock.remotes import store as remote_store
 from gitref_lock.remotes.wire import Report
 from gitref_lock.runtime import (
-    combine,
     dead_tickets,
     landing_plan,
     landing_queue,
@@ -187,7 +186,7 @@ def _proof_by_branch(patch: Patch) -> None:
 
 
 def _verdict_kept(patch: Patch) -> None:
-    patch.setattr(combine, "VERDICT_KEPT_S", -100_000)
+    patch.setattr(dead_tickets, "VERDICT_KEPT_S", -100_000)
 
 
 def _edit_order(patch: Patch) -> None:

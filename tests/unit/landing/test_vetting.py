@@ -23,6 +23,7 @@ STRICTER = {
     "no end",
     "a file that is a folder",
     "a line without a value",
+    "a committer of two lines",
 }
 """What git fsck lets pass or only warns of, and is left to its author all the same."""
 
