@@ -31,6 +31,9 @@ from gitref_lock.runtime.retry import reading
 from gitref_lock.runtime.swapper import Plan, Swapper, plan_for_locks
 from gitref_lock.runtime.writing import Found, move, write
 
+NOBODY = b"gitref-lock <gitref-lock@localhost>"
+"""Who makes the copies by which a landed change is recognised. They stay in this clone, where git fsck reads them."""
+
 _TRIES = 6
 
 
@@ -136,7 +139,7 @@ class _Question:
 
     def _change(self) -> Change:
         store = disk_store(self._checkout)
-        replayer = Replayer(store, Policy(), Committer(b"", 0), store.add_object)
+        replayer = Replayer(store, Policy(), Committer(NOBODY, 0), store.add_object)
         haves = tuple(self._checkout.all_tracking_tips().values())[:16]
         return Change(store, OurCommits((), None, has_merge=False), replayer, haves, self._checkout.shallow())
 
