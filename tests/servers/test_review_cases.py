@@ -284,6 +284,29 @@ def test_a_readable_held_lock_is_never_degraded_around(bare_repo: Repo, repo_url
     assert tip_at(bare_repo) == before
 
 
+def test_a_host_that_forbids_everything_for_a_moment_is_not_degraded_around(
+    git_server: GitHttpServer, bare_repo: Repo, repo_url: str, tmp_path: Path
+) -> None:
+    """Refused to create the lock, push looks again before it lands without: somebody may hold the lock by then."""
+    repo = in_folder(tmp_path, "runner", repo_url)
+    add_key(repo, "mine")
+    hook = bare_repo.path / "hooks" / "update"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    leases: list[Lease] = []
+
+    def open_again(_request: object) -> None:
+        hook.unlink()
+        leases.append(acquire_at(remote_at(repo_url)))
+
+    before = tip_at(bare_repo)
+    git_server.set_faults(FaultPlan().after(RequestKind.RECEIVE_PACK, 1, open_again))
+    with pytest.raises(NotAcquiredError):
+        push_from(repo, repo_url, "mine", wait_s=1.0)
+    assert len(leases) == 1
+    assert tip_at(bare_repo) == before
+
+
 def test_a_namespace_that_policy_forbids_degrades_loudly_or_is_refused(
     bare_repo: Repo, repo_url: str, tmp_path: Path
 ) -> None:
