@@ -10,8 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -24,6 +22,7 @@ from tests.support.ci import advance, assert_sound, content, land, picture, stra
 from tests.support.gitcli import Repo, clone, git_env
 from tests.support.race import command_env
 from tests.support.runners import tip_at
+from tests.support.struck import interrupts, struck_at_start
 
 LIST = "ls src | sort > index.txt"
 
@@ -141,24 +140,9 @@ def test_a_signal_while_the_command_is_being_started_ends_it_too(
     commands: LocalCommands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the command's first instruction and the first that its starter can do about it, no signal breaks in."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    class Struck(subprocess.Popen[bytes]):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **options)
-            started.append(self)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def arrived(number: int, _frame: FrameType | None) -> None:
-        raise Interrupted(number)
-
-    monkeypatch.setattr(subprocess, "Popen", Struck)
-    former = signal.signal(signal.SIGTERM, arrived)
-    try:
-        with pytest.raises(Interrupted):
-            commands(request_for(commands, "exec sleep 60"))
-    finally:
-        signal.signal(signal.SIGTERM, former)
+    started = struck_at_start(monkeypatch)
+    with interrupts(), pytest.raises(Interrupted):
+        commands(request_for(commands, "exec sleep 60"))
     assert [process.returncode for process in started] == [-signal.SIGTERM]
 
 
