@@ -179,9 +179,8 @@ class Pusher:
         if isinstance(outcome, Refused) and outcome.kind in {RefusalKind.NAMESPACE, RefusalKind.POLICY}:
             if errand.request.require_fence or not errand.request.may_degrade:
                 raise swap_failure(outcome, what, errand.check)
-            lock_ref = errand.remote.namespace.lock_ref(target.lock)
-            if lock_ref in errand.remote.list([lock_ref], errand.deadline).refs:
-                raise NotYet(0.0)  # the host forbade it for a while only, and somebody else has created it since
+            if self._is_created():
+                raise NotYet(0.0)  # the host forbade it for a while only
             return self._land_branch_alone(prepared, How.DEGRADED, errand.deadline)
         # A free lock that was created late or by somebody else is as good as ours; that somebody was faster foretells
         # that a try for the fast path would lose too.
@@ -194,6 +193,12 @@ class Pusher:
                 raise errand.not_landed(f"the lock could not be created: {outcome.cause}")
             raise NotYet(0.0)
         raise swap_failure(outcome, what, errand.check)
+
+    def _is_created(self) -> bool:
+        """Tell whether somebody has created the lock by now."""
+        errand = self.errand
+        lock_ref = errand.remote.namespace.lock_ref(errand.request.target.lock)
+        return lock_ref in errand.remote.list([lock_ref], errand.deadline).refs
 
     def _land_at_once(self, prepared: Prepared, found: Found, how: How, picture: Picture) -> Landed:
         errand = self.errand

@@ -54,6 +54,20 @@ class Applied:
         return next((move for move in self.moves if move.ref == ref), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the server told a runner of the branch's lock in true time: that there is none, or that there is one.
+
+    With ``is_refusal`` it was the answer to a push that would have created the lock, refused for good.
+    """
+
+    at_s: float
+    actor: str
+    request: int
+    is_absent: bool
+    is_refusal: bool = False
+
+
 @dataclass(slots=True)
 class LeaseSpan:
     """One lease as its holder lives with it, in true time.
@@ -120,9 +134,12 @@ class History:
 
     ``is_fenced``: the server applies all or none. ``is_within_bounds``: clocks keep to what leases rest on.
     ``is_calm``: no faults at all. ``rank_slack_s`` is by how much the clocks behind two tickets' ranks may differ.
+    ``sent`` is when each swap left its runner, by the number of the request.
     """
 
     applied: list[Applied] = field(default_factory=list)
+    sights: list[Sight] = field(default_factory=list)
+    sent: dict[int, float] = field(default_factory=dict)
     pushes: list[PushResult] = field(default_factory=list)
     acquires: list[AcquireResult] = field(default_factory=list)
     leases: list[LeaseSpan] = field(default_factory=list)

@@ -18,12 +18,13 @@ from gitref_lock.core.objects import GitObject, ObjectKind
 from gitref_lock.remotes.streams import LinkError
 from gitref_lock.remotes.wire import Report
 from gitref_lock.testing.memory_server import Command, MemoryServer
-from gitref_lock.testing.sim_history import MIRROR, SWAP, Applied, History, Move
+from gitref_lock.testing.sim_history import MIRROR, SWAP, Applied, History, Move, Sight
 from gitref_lock.testing.sim_kernel import Kernel
 
 _T = TypeVar("_T")
 
 _HOLES = ("missing necessary objects", "deny updating a hidden ref")
+_DECLINED = ("pre-receive hook declined", "hook declined", "deny updating a hidden ref")
 _NUMBERS = {ObjectKind.COMMIT: 1, ObjectKind.TREE: 2, ObjectKind.BLOB: 3, ObjectKind.TAG: 4}
 
 
@@ -93,8 +94,19 @@ class SimServer(MemoryServer):
         super().put(items)
         self.history.archive.update((item.oid, item) for item in items)
 
+    def listing(self, prefixes: Sequence[str]) -> dict[RefName, Oid]:
+        """Return the refs under ``prefixes``, and record what was shown of the branch's lock."""
+        lock_ref = self.history.lock_ref
+        if lock_ref.startswith(tuple(prefixes)):
+            self._shown(is_absent=lock_ref not in self.refs)
+        return super().listing(prefixes)
+
+    def _shown(self, *, is_absent: bool, is_refusal: bool = False) -> None:
+        runner, request, _ = self.sender
+        self.history.sights.append(Sight(self.kernel.now, runner, request, is_absent, is_refusal))
+
     def push(self, commands: Sequence[Command], objects: Sequence[GitObject], *, atomic: bool) -> Report:
-        """Apply a push and record what it moved."""
+        """Apply a push and record what it moved, and what it was refused."""
         runner, request, copy = self.sender
         if request in self._turned_away:
             return Report("ok", {cmd.ref: "pre-receive hook declined" for cmd in commands})
@@ -106,6 +118,11 @@ class SimServer(MemoryServer):
             cut = commands[: self.dice.randrange(1, len(commands))]
         before = {cmd.ref: self.refs.get(cmd.ref) for cmd in commands}
         report = super().push(cut, objects, atomic=atomic)
+        lock_ref = self.history.lock_ref
+        if report.statuses.get(lock_ref) in _DECLINED and any(
+            cmd.ref == lock_ref and cmd.old == ZERO_OID for cmd in commands
+        ):
+            self._shown(is_absent=lock_ref not in self.refs, is_refusal=True)
         if any(status == "pre-receive hook declined" for status in report.statuses.values()):
             self._turned_away.add(request)  # nobody sends again what was refused for good
         moves = tuple(

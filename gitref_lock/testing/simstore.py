@@ -114,6 +114,7 @@ class SimRefStore(MemoryRefStore):
             task.sleep(min(timeout_s, fate.out_s))
             raise LinkError("unreachable", "connection refused", nothing_sent=True)
         reply: Reply[_T] = Reply(task)
+        net.history.sent[number] = net.kernel.now
         self._dispatch(kind, number, fate, work, reply)
         if fate.crash == "sent":
             net.note(f"{machine.name} crashes after sending #{number} ({kind})")
@@ -185,10 +186,12 @@ class SimRefStore(MemoryRefStore):
                 value = server.as_of(fate.lag_s, work)
             elif fate.torn_s is not None:
                 first = work()
-                net.kernel.after(
-                    fate.torn_s,
-                    lambda: self._answer(kind, number, fate, torn(first, work(), fate.torn_at), reply),
-                )
+
+                def finish() -> None:
+                    server.sender = (self._machine.name, number, copy)
+                    self._answer(kind, number, fate, torn(first, work(), fate.torn_at), reply)
+
+                net.kernel.after(fate.torn_s, finish)
                 return
             else:
                 value = work()

@@ -33,6 +33,7 @@ from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.land_ticket import LandTicket
 from gitref_lock.runtime.landing_queue import LandingQueue
 from gitref_lock.runtime.lease import Lease
+from gitref_lock.runtime.push import Pusher
 from gitref_lock.runtime.remote import Remote
 from gitref_lock.runtime.swapper import LandingClaim, LockMove, Plan, Swapper
 from gitref_lock.runtime.writing import Found
@@ -287,6 +288,23 @@ def _margin(patch: Patch) -> None:
     patch.setattr(LeaseTiming, "usable_s", property(lambda self: self.ttl_s))
 
 
+def _look_before_degrading(patch: Patch) -> None:
+    patch.setattr(Pusher, "_is_created", lambda self: False)
+
+
+def _moody(world: World) -> None:
+    """Let the host refuse every push for two seconds, again and again, and the lock's ref be deleted meanwhile."""
+    server = world.server
+
+    def close() -> None:
+        server.pre_receive_hook = lambda _: "no pushes now, please"
+        server.do("administrator", DELETE, {world.history.lock_ref: None})
+
+    for second in range(0, 120, 4):
+        world.kernel.at(second, close)
+        world.kernel.at(second + 2.0, lambda: setattr(server, "pre_receive_hook", None))
+
+
 _LOSSY = Faults(lose_reply=0.15, late_copy=0.15, duplicate=0.1)
 _SLOW = Faults(delay_s=(0.02, 0.08), slow=0.2)
 _STOPPING = Faults(pause=0.1, suspend_share=1.0)
@@ -356,5 +374,11 @@ MUTATIONS = (
         _sleep,
         frozenset({"exclusive_leases"}),
         Setting(0, 6, 3, faults=_STOPPING, is_quiet=True, holds=1.0, tune=_dated),
+    ),
+    Mutation(
+        "the look before a degraded landing",
+        _look_before_degrading,
+        frozenset({"fenced_landings"}),
+        Setting(0, 8, 3, faults=_SLOW, tune=_moody),
     ),
 )

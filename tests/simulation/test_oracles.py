@@ -24,6 +24,7 @@ from gitref_lock.testing.sim_history import (
     LeaseSpan,
     Move,
     PushResult,
+    Sight,
 )
 
 MAIN = LockName("main")
@@ -122,9 +123,10 @@ class Story:
         self.history.leases.append(span)
         return span
 
-    def push(self, change: str, result: str, ended_s: float) -> None:
+    def push(self, change: str, result: str, ended_s: float, how: str = "") -> None:
         """Note what a push was told."""
-        self.history.pushes.append(PushResult(change.split("-", maxsplit=1)[0], change, 0.0, 60.0, ended_s, result))
+        runner = change.split("-", maxsplit=1)[0]
+        self.history.pushes.append(PushResult(runner, change, 0.0, 60.0, ended_s, result, how))
 
     def found(self, oracle: str) -> list[str]:
         """Return what one oracle finds; no other may raise."""
@@ -182,6 +184,29 @@ def test_a_landing_without_the_lock_is_found() -> None:
     fence = other.next("r2", Event.LAND_EXPIRED, Stance.EXPIRED)
     other.apply("r2", {BRANCH: other.commit("r2-1-own"), LOCK_REF: fence.state.tip})
     assert "alive" in other.found("fenced_landings")[0]
+
+
+def degrading(seen: list[tuple[bool, bool]], told: str = "landed", how: str = "degraded") -> Story:
+    """Tell of a push that lands by the branch alone, with what it saw of the lock: absent or not, refused or not."""
+    story = Story()
+    story.apply("seed", {BRANCH: story.commit("seed")}, "seed")
+    story.push("r1-1-own", told, 9.0, how)
+    for number, (is_absent, is_refusal) in enumerate(seen):
+        story.history.sights.append(Sight(1.0 + number / 10, "r1", number, is_absent, is_refusal))
+    story.lock("r0", Event.CREATE, Stance.ABSENT)
+    story.apply("r1", {BRANCH: story.commit("r1-1-own")})
+    story.history.sent[0] = 1.9
+    return story
+
+
+def test_a_degraded_landing_is_judged_by_what_its_push_saw_and_is_told() -> None:
+    """It needs a refused creation and a last look that showed no lock, and must be called what it is."""
+    refused, absent, present = (True, True), (True, False), (False, False)
+    assert degrading([refused, absent]).found("fenced_landings") == []
+    assert degrading([refused, absent], "unknown", "").found("fenced_landings") == []
+    assert "nobody had refused" in degrading([absent]).found("fenced_landings")[0]
+    assert "had seen" in degrading([refused, present]).found("fenced_landings")[0]
+    assert "told 'fast'" in degrading([refused, absent], how="fast").found("fenced_landings")[0]
 
 
 def test_lies_about_landings_are_found() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from gitref_lock.testing.sim import check, replay_command
 from gitref_lock.testing.sim_faults import Faults
-from gitref_lock.testing.sim_world import Setting
+from gitref_lock.testing.sim_world import Setting, World
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = {"default": 160, "ci": 1000, "nightly": 10_000}[os.environ.get("HYPOTHESIS_PROFILE", "default")]
@@ -37,6 +37,23 @@ def test_without_faults_everything_lands() -> None:
         assert told <= {"landed", "lock-timeout", "nothing-survives"}
         patient = [push for push in world.history.pushes if push.allowed_s > 100 and "clash" not in push.change]
         assert {push.result for push in patient} <= {"landed"}, world.facts
+
+
+def forbid_locks(world: World) -> None:
+    """Let the host forbid every ref of the locks, as a policy for a namespace does."""
+    world.server.update_hook = lambda cmd: "hook declined" if cmd.ref.startswith("refs/lock") else None
+
+
+def test_where_the_host_forbids_locks_every_promise_but_the_fence_is_kept() -> None:
+    """Pushes land by the branch's own old value and are called degraded; nothing is lost and nothing is held."""
+    told: set[tuple[str, str]] = set()
+    for seed in range(80):
+        setting = Setting(seed, tune=forbid_locks)
+        world, found = check(setting)
+        assert not found, "\n".join([*found, *world.facts])
+        assert not any(ref.startswith("refs/locks/") for ref in world.server.refs)
+        told |= {(push.result, push.how) for push in world.history.pushes}
+    assert {how for result, how in told if result == "landed"} == {"degraded"}
 
 
 def test_faults_do_happen() -> None:
