@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gitref_lock.testing.sim_network import Fate
 from gitref_lock.testing.sim_world import EPOCH_S, World
 from tests.simulation.scripting import faults_of, hold, play, push, results
@@ -130,4 +132,41 @@ def test_a_post_that_a_proxy_sent_twice_is_found_after_a_long_stop() -> None:
         {("r1", "swap", 1): Fate(again_s=0.05, is_second_heard=True), ("r1", "ls-refs", 2): Fate(pause_s=89.0)},
     )
     assert results(world) == ["acquired", "landed", "landed"]
+    assert faults_of(world) == []
+
+
+def closed_until(seconds: float) -> Callable[[World], None]:
+    """Return what makes the host refuse every push for so long."""
+
+    def tune(world: World) -> None:
+        world.server.pre_receive_hook = lambda _: "no pushes now, please"
+        world.kernel.at(seconds, lambda: setattr(world.server, "pre_receive_hook", None))
+
+    return tune
+
+
+def test_a_lock_made_when_the_host_has_opened_is_not_passed() -> None:
+    """A push is refused to create the lock; before it looks again another holds it: it waits for its turn."""
+    world = play(
+        2,
+        lambda runners: {0: [(0.0, push(runners[0]))], 1: [(1.0, hold(runners[1], work_s=8.0))]},
+        {("r0", "swap", 1): Fate(back_s=4.0)},
+        tune=closed_until(0.5),
+    )
+    assert results(world) == ["landed", "acquired"]
+    assert [one.how for one in world.history.pushes] == ["queued"]
+    assert faults_of(world) == []
+
+
+def test_a_degraded_landing_that_is_overtaken_is_called_degraded() -> None:
+    """The host opens while the request is on its way, and another takes the lock: no fence, and the report says so."""
+    world = play(
+        2,
+        lambda runners: {0: [(0.0, push(runners[0]))], 1: [(1.0, hold(runners[1], work_s=20.0))]},
+        {("r0", "swap", 2): Fate(out_s=6.0)},
+        tune=closed_until(0.7),
+    )
+    assert results(world) == ["landed", "acquired"]
+    assert [one.how for one in world.history.pushes] == ["degraded"]
+    assert world.history.leases[0].begin_s < 6.0
     assert faults_of(world) == []
