@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from gitref_lock.core.lean import dataclass
-from gitref_lock.core.names import ZERO_OID, Oid
+from gitref_lock.core.names import ZERO_OID, LockName, Oid
 from gitref_lock.core.objects import GitObject
 from gitref_lock.core.queue import in_service_order
 from gitref_lock.core.refs import Applied, At, RefEdit, Role
@@ -33,7 +33,7 @@ from gitref_lock.runtime.lease import describe
 from gitref_lock.runtime.remote import Picture
 from gitref_lock.runtime.retry import NotYet
 from gitref_lock.runtime.swapper import Plan, Swapper
-from gitref_lock.runtime.waiting import removed_after_claim
+from gitref_lock.runtime.waiting import other_locks, removed_after_claim
 from gitref_lock.runtime.writing import Found
 
 _CROWD_GATHERS = 3
@@ -50,7 +50,7 @@ class LandingQueue:
     """My place among the changes that wait to land. ``ticket`` is None while nothing of mine is posted.
 
     ``is_self_only``: nobody else can land it. ``lands_alone``: refused with others. ``held_at``: a commit holding it.
-    ``looks`` counts those at a free lock since the change was posted.
+    ``looks`` counts those at a free lock since the change was posted. ``others`` are further locks waited for.
     """
 
     errand: Errand
@@ -60,6 +60,7 @@ class LandingQueue:
     held_at: Oid | None = None
     meets_crowd: bool = False
     looks: int = 0
+    others: tuple[LockName, ...] = ()
 
     def post(self, picture: Picture, prepared: Prepared) -> Landed:
         """Post the change for whoever is at the head, and ask for another look."""
@@ -68,6 +69,7 @@ class LandingQueue:
         if errand.wait.is_over:
             raise errand.not_landed(f"the lock is {describe(picture.locks[request.target.lock])}")
         combinable = request.is_combinable and not self.is_self_only and prepared.tip is not None
+        self.others = other_locks(picture, (request.target.lock,))
         draft = draft_ticket(
             errand.place,
             picture,
@@ -99,6 +101,7 @@ class LandingQueue:
             raise errand.not_landed(f"the lock is {describe(picture.locks[errand.request.target.lock])}")
         assert entry is not None
         ticket.tip = entry.tip
+        self.others = other_locks(picture, (ticket.lock,))
         found = errand.found(picture)
         turn_s = turn_in_s(errand, picture, ticket, found)
         if turn_s is not None and turn_s <= 0:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 
-from gitref_lock.core.queue import Entry, claim_delay_s, in_service_order, watch_window
+from gitref_lock.core.machine import Stance
+from gitref_lock.core.queue import Entry, claim_delay_s, contending, in_service_order, watch_window
 from gitref_lock.core.ticket import Kind
 from gitref_lock.core.timing import QueueTiming
 from gitref_lock.runtime.dead_tickets import is_dead, past_for_all
@@ -25,7 +26,9 @@ _STEPS = 30
 def turn_in_s(errand: Errand, picture: Picture, ticket: LandTicket, found: Found) -> float | None:
     """Return the seconds from this look until I may land the queue, 0 or less for now, None while it is closed."""
     place, lock = errand.place, found.name
-    queue = in_service_order(picture.queues[lock])
+    others = ((name, state) for name, state in picture.locks.items() if name != lock)
+    busy = frozenset(name for name, state in others if errand.remote.stance(name, state) is Stance.OTHER)
+    queue = contending(in_service_order(picture.queues[lock]), busy)
     head = queue[0].name if queue else None
     window = watch_window(place.windows.get(lock), head, picture.read_s, is_open=found.stance in OPEN)
     if window is None:

@@ -144,6 +144,7 @@ class Pusher:
         return errand.remote.look(
             [errand.request.target.lock],
             errand.deadline,
+            beside=self.queue.others,
             extra=[errand.request.target.ref],
             stop_at=ticket.name if ticket is not None else None,
             prefetch=self._prefetch if ticket is None else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field
 from functools import lru_cache
 
@@ -89,24 +90,23 @@ class Remote:
         deadline: Deadline,
         *,
         with_queue: bool = True,
+        beside: Collection[LockName] = (),
         extra: Sequence[str] = (),
         stop_at: TicketName | None = None,
         prefetch: Prefetch | None = None,
     ) -> Picture:
-        """List and read these locks and their queues, plus the refs under ``extra`` prefixes.
+        """List and read these locks and their queues, locks ``beside`` without, plus the refs under ``extra`` prefixes.
 
         Tickets behind ``stop_at`` are listed but not read. ``prefetch`` sees each listing with the states still to be
         read, and may bring them along with what it fetches itself. Raises RemoteError when the remote stays unreadable.
         """
-        prefixes = [self.namespace.lock_ref(name) for name in names]
+        locks = (*names, *beside)
         queues = [self.namespace.queue_prefix(name) for name in names] if with_queue else []
+        prefixes = [*(self.namespace.lock_ref(name) for name in locks), *queues, *extra]
         for _ in range(_LISTINGS):
-            listing = self.list([*prefixes, *queues, *extra], deadline)
-            try:
-                return self._picture(names, listing, deadline, stop_at, prefetch)
-            except ObjectsGoneError:
-                continue
-        return self._picture(names, self.list([*prefixes, *queues, *extra], deadline), deadline, stop_at, prefetch)
+            with suppress(ObjectsGoneError):
+                return self._picture(locks, self.list(prefixes, deadline), deadline, stop_at, prefetch)
+        return self._picture(locks, self.list(prefixes, deadline), deadline, stop_at, prefetch)
 
     def list(self, prefixes: Sequence[str], deadline: Deadline) -> Snapshot:
         """List refs by prefix, trying again on transient failures; the server's Date is remembered."""

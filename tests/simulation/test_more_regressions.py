@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gitref_lock.core.names import LockName
+from gitref_lock.testing.sim_actors import LOCK
 from gitref_lock.testing.sim_network import Fate
 from gitref_lock.testing.sim_world import EPOCH_S, World
 from tests.simulation.scripting import faults_of, hold, play, push, results
 
 QUEUE = "refs/lock-queue/"
+DEPLOY = LockName("deploy/prod")
 
 
 def tickets(world: World) -> list[str]:
@@ -169,4 +172,23 @@ def test_a_degraded_landing_that_is_overtaken_is_called_degraded() -> None:
     assert results(world) == ["landed", "acquired"]
     assert [one.how for one in world.history.pushes] == ["degraded"]
     assert world.history.leases[0].begin_s < 6.0
+    assert faults_of(world) == []
+
+
+def test_a_push_does_not_wait_for_one_that_waits_for_another_lock_too() -> None:
+    """A waiter for two locks, one of them busy for long, is passed over by landings at once, not after its window."""
+    world = play(
+        4,
+        lambda runners: {
+            0: [(0.0, hold(runners[0], locks=(DEPLOY,), ttl_s=60.0, work_s=50.0))],
+            1: [(0.5, hold(runners[1], work_s=4.0))],
+            2: [(1.5, hold(runners[2], locks=(LOCK, DEPLOY)))],
+            3: [(2.5, push(runners[3], "lines"))],
+        },
+    )
+    assert results(world) == ["acquired", "acquired", "acquired", "landed"]
+    (landing,) = world.history.pushes
+    freed_s = next(span.released_s for span in world.history.leases if span.runner == "r1")
+    assert freed_s is not None
+    assert landing.ended_s < freed_s + 3.0
     assert faults_of(world) == []
