@@ -194,13 +194,13 @@ class Acquirer:
         if self._swapper.interrupted is not None and not isinstance(outcome, Unknown):
             raise self._swapper.interrupted
         if isinstance(outcome, Applied):
-            if not self._stands(lease):
-                self.taken = None
-                return None
             limit = Deadline.after(self.remote.system, min(WITHDRAW_BUDGET_S, lease.left_s() / 10))
             if not is_atomic:
                 self._remove_own(picture, limit)
             self._remove_dead(picture, busy, limit)
+            if not self._stands(lease):  # judged last: this machine may have slept until now
+                self.taken = None
+                return None
             return lease
         if isinstance(outcome, Superseded):
             return None

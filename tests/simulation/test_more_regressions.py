@@ -192,3 +192,25 @@ def test_a_push_does_not_wait_for_one_that_waits_for_another_lock_too() -> None:
     assert freed_s is not None
     assert landing.ended_s < freed_s + 3.0
     assert faults_of(world) == []
+
+
+def test_a_machine_that_sleeps_after_its_claim_does_not_report_a_lease_that_is_over() -> None:
+    """A runner claims, and sleeps past its lease while it takes its ticket away: another has the lock, and it waits."""
+
+    def piecewise(world: World) -> None:
+        world.server.atomic = False
+        world.history.is_fenced = False
+
+    world = play(
+        3,
+        lambda runners: {
+            0: [(0.0, hold(runners[0], work_s=3.0))],
+            1: [(1.0, hold(runners[1]))],
+            2: [(5.0, hold(runners[2], work_s=60.0))],
+        },
+        {("r1", "swap", 3): Fate(pause_s=40.0, suspends=True)},
+        tune=piecewise,
+    )
+    assert results(world) == ["acquired", "acquired", "acquired"]
+    assert faults_of(world) == []
+    assert [lease.runner for lease in world.history.leases] == ["r0", "r2", "r1"]
