@@ -170,6 +170,8 @@ class Acquirer:
 
     def _claim(self, found: list[Found], picture: Picture, busy: frozenset[LockName]) -> Lease | None:
         """Send the claim; None when somebody else was faster."""
+        server = self.remote.server(self.deadline)  # first: nothing slow may lie between a record and its sending
+        sent = self.remote.clock_reading()
         token = self.remote.system.entropy.nonce()
         waited_s = self.remote.system.clock.monotonic() - self._started_s
         moves = self._moves(found, token, waited_s)
@@ -177,16 +179,14 @@ class Acquirer:
             self.planned(token, moves)
         kill_from = next((item for item in found if killer(self.remote, item, self.request.holder)), None)
         plan = plan_for_locks(self.remote, list(moves.values()))
-        # Without atomic the ticket is taken away by itself, once the claim is certain.
-        is_atomic = self.remote.server(self.deadline).atomic
         plan = Plan(
-            (*plan.edits, *(self.place.deletions(picture) if is_atomic else ())),
+            (*plan.edits, *(self.place.deletions(picture) if server.atomic else ())),
             plan.objects,
             plan.moves,
             kill=killer(self.remote, kill_from, self.request.holder) if kill_from is not None else None,
         )
         # Ours from now on, unless shown otherwise: a signal may end this at any point.
-        lease = self.taken = self._lease(token, moves, self.remote.clock_reading(), waited_s)
+        lease = self.taken = self._lease(token, moves, sent, waited_s)
         assert self._swapper is not None
         outcome = self._swapper.carry(plan, self.deadline)
         if not isinstance(outcome, Applied):
@@ -195,7 +195,7 @@ class Acquirer:
             raise self._swapper.interrupted
         if isinstance(outcome, Applied):
             limit = Deadline.after(self.remote.system, min(WITHDRAW_BUDGET_S, lease.left_s() / 10))
-            if not is_atomic:
+            if not server.atomic:  # the ticket is taken away by itself, now that the claim is certain
                 self._remove_own(picture, limit)
             self._remove_dead(picture, busy, limit)
             if not self._stands(lease):  # judged last: this machine may have slept until now

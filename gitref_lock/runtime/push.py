@@ -221,6 +221,7 @@ class Pusher:
         """Land under a lease that is held already; it is released by the same swap unless it is to be kept."""
         errand, keep = self.errand, self.errand.request.keep
         with lease.queue:
+            sent = errand.remote.clock_reading()
             plan, fence = fenced_plan(
                 errand.remote,
                 errand.change,
@@ -233,7 +234,6 @@ class Pusher:
                 tags=errand.request.tags,
                 present=tuple(errand.present),
             )
-            sent = errand.remote.clock_reading()
             try:
                 return errand.send(plan, prepared, How.LEASED)
             finally:

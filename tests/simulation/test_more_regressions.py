@@ -214,3 +214,18 @@ def test_a_machine_that_sleeps_after_its_claim_does_not_report_a_lease_that_is_o
     assert results(world) == ["acquired", "acquired", "acquired"]
     assert faults_of(world) == []
     assert [lease.runner for lease in world.history.leases] == ["r0", "r2", "r1"]
+
+
+def test_a_slow_look_at_the_server_does_not_lengthen_a_lease() -> None:
+    """The first question about the server is lost: the record is written after the answer, and counts from then."""
+    world = play(
+        2,
+        lambda runners: {
+            0: [(0.0, hold(runners[0], ttl_s=30.0, work_s=5.0, is_polite=False))],
+            1: [(25.0, hold(runners[1], ttl_s=30.0))],
+        },
+        {("r0", "probe", 1): Fate(lost=True, is_quiet=True)},
+        tune=lambda world: setattr(world.server, "clock", lambda: EPOCH_S + world.kernel.now),
+    )
+    assert results(world) == ["acquired", "acquired"]
+    assert faults_of(world) == []
