@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitref_lock.landing.checkout import Checkout
+from gitref_lock.landing.dating import date_ns
 from gitref_lock.landing.errors import HookError
 from gitref_lock.landing.index_diff import diff_index
 from gitref_lock.landing.index_file import UNKNOWN_STAT, Entry, IndexFile, UnreadableIndexError, read_index
 from gitref_lock.landing.index_patch import new_entry, patched, write_new
-from gitref_lock.landing.scan import doubtful_positions
-from gitref_lock.landing.settled import file_system_now_ns, settled_stat
 from gitref_lock.landing.staged import Staged, restaged
 from gitref_lock.landing.trees import TreeEntry
-from gitref_lock.landing.worktree import WorkTree
 from gitref_lock.remotes import children
 from gitref_lock.remotes.gitconfig import expand_path
 
@@ -79,12 +77,11 @@ class Hooks:
             return staged
         with tempfile.TemporaryDirectory(dir=self._checkout.private_dir, prefix="hook-") as folder:
             index = Path(folder) / "index"
-            now_ns = file_system_now_ns(self._checkout.private_dir)
             content = self._index_to_commit(staged, index)
             self.run("pre-commit", (), {"GIT_INDEX_FILE": str(index)})
             if index.read_bytes() == content:
                 return staged
-            return self._after_hook(staged, index, now_ns)
+            return self._after_hook(staged, index)
 
     def _index_to_commit(self, staged: Staged, target: Path) -> bytes:
         """Write the index that holds exactly what is to be committed."""
@@ -102,20 +99,17 @@ class Hooks:
         # content staged for paths that are not part of this push is hidden from the hook
         for path, difference in diff_index(store, index, base.encode() if base else None).items():
             edits[path] = _entry(path, difference.head)
-        doubtful = doubtful_positions(index, WorkTree(self._checkout.work_tree))
-        unproven = {index.names[at] for at in doubtful}
         for item in staged.changes:
-            known = staged.index_entries.get(item.path)
-            if known is None and item.path not in unproven:
-                known = index.find(item.path)
+            known = staged.index_entries.get(item.path) or index.find(item.path)
             matches = known is not None and item.new == TreeEntry(known.mode, known.oid)
             edits[item.path] = known if matches and known is not None else _entry(item.path, item.new)
-        content = patched(index, edits, doubtful)
+        content = patched(index, edits)
         write_new(target, content)
+        os.utime(target, ns=(date_ns(index, staged.began_s),) * 2)
         return content
 
-    def _after_hook(self, staged: Staged, path: Path, now_ns: int) -> Staged:
-        """Take over what the hook, which began at ``now_ns``, has left in its index."""
+    def _after_hook(self, staged: Staged, path: Path) -> Staged:
+        """Take over what the hook has left in its index."""
         base = self._checkout.tree_of(staged.base)
         try:
             index: IndexFile = read_index(path)
@@ -128,7 +122,7 @@ class Hooks:
         for name in wanted.keys() | before.keys():
             entry = index.find(name)
             if wanted.get(name) != before.get(name) or name in entries:
-                entries[name] = entry and entry._replace(stat=settled_stat(entry.stat, now_ns))
+                entries[name] = entry
         return restaged(self._checkout, staged, wanted, entries)
 
     def message(self, message: str, *, is_verified: bool) -> str:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from gitref_lock.landing.checkout import Checkout
+from gitref_lock.landing.dating import date_ns
 from gitref_lock.landing.index_file import (
     EXTENDED,
     SKIP_WORKTREE,
@@ -22,8 +23,6 @@ from gitref_lock.landing.index_file import (
 )
 from gitref_lock.landing.index_lock import IndexHeldError, IndexLock
 from gitref_lock.landing.index_patch import patched
-from gitref_lock.landing.scan import doubtful_positions
-from gitref_lock.landing.worktree import WorkTree
 from gitref_lock.remotes import children
 
 
@@ -56,14 +55,14 @@ class IndexAccess(Protocol):
 class OwnIndex:
     """The index, locked, read and patched in-process."""
 
-    def __init__(self, checkout: Checkout, nonce: str) -> None:
+    def __init__(self, checkout: Checkout, nonce: str, began_s: int) -> None:
         """Take the lock and read; raise IndexHeldError, UnreadableIndexError or OSError."""
+        self._began_s = began_s
         self._lock = IndexLock(checkout, nonce)
         self._lock.acquire()
         self._edits: dict[bytes, Entry | None] = {}
         try:
             self.view = checkout.read_index()
-            self._doubtful = doubtful_positions(self.view, WorkTree(checkout.work_tree))
         except BaseException:
             self._lock.abort()
             raise
@@ -75,18 +74,18 @@ class OwnIndex:
     def write(self, edits: Mapping[bytes, Entry | None]) -> None:
         """Fill the lock file with the patched index."""
         self._edits = dict(edits)
-        self._lock.write(patched(self.view, edits, self._doubtful))
+        self._lock.write(patched(self.view, edits))
 
     def refresh(self, edits: Mapping[bytes, Entry | None]) -> None:
-        """Replace the lock file's content; without room for it the first one, which makes git look again, will do."""
+        """Replace the lock file's content; without room for it the first one will do: git compares more files by it."""
         if self._edits == edits:
             return
         with suppress(OSError):
-            self._lock.rewrite(patched(self.view, edits, self._doubtful))
+            self._lock.rewrite(patched(self.view, edits))
 
     def commit(self) -> None:
         """Rename the lock file over the index."""
-        self._lock.commit()
+        self._lock.commit(date_ns(self.view, self._began_s))
 
     def abort(self) -> None:
         """Remove the lock file."""
@@ -154,10 +153,13 @@ class GitIndex:
         """Nothing is held."""
 
 
-def take_index(checkout: Checkout, nonce: str) -> IndexAccess:
-    """Return a hold of the index; raise IndexHeldError, UnreadableIndexError or OSError."""
+def take_index(checkout: Checkout, nonce: str, began_s: int) -> IndexAccess:
+    """Return a hold of the index; raise IndexHeldError, UnreadableIndexError or OSError.
+
+    Files may have been looked at since the second ``began_s``.
+    """
     try:
-        return OwnIndex(checkout, nonce)
+        return OwnIndex(checkout, nonce, began_s)
     except UnreadableIndexError:
         lock = checkout.index_path.with_name(checkout.index_path.name + ".lock")
         if os.path.lexists(lock):

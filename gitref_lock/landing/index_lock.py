@@ -77,8 +77,9 @@ class IndexLock:
                 path.unlink(missing_ok=True)
             raise
 
-    def commit(self) -> None:
-        """Put the lock file in the index's place."""
+    def commit(self, date_ns: int) -> None:
+        """Date the lock file, in nanoseconds, and put it in the index's place."""
+        os.utime(self._lock, ns=(date_ns, date_ns))
         self._lock.replace(self._index)
         self._forget()
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gitref_lock.landing.index_file import (
@@ -33,12 +32,11 @@ def new_entry(path: bytes, mode: int, oid: bytes, stat: StatData, *, extended: i
     return Entry(path, mode, oid, stat, EXTENDED if extended else 0, extended)
 
 
-def patched(index: IndexFile, edits: Mapping[bytes, Entry | None], doubtful: Sequence[int] = ()) -> bytes:
+def patched(index: IndexFile, edits: Mapping[bytes, Entry | None]) -> bytes:
     """Return the bytes of ``index`` with each path of ``edits`` set to its entry, or removed for None.
 
     A path that is set drops all conflict sides of its own, every entry below it and every file that stands where one
-    of its folders must be. ``doubtful`` are positions, ascending, whose file status must not be trusted once the index
-    is newer (``scan.doubtful_positions``): their size becomes 0, at which git compares the content.
+    of its folders must be. What is written must not be dated later than ``index`` (``dating.date_ns``).
     """
     wanted = _with_implied(index, edits)
     version = index.version
@@ -54,7 +52,7 @@ def patched(index: IndexFile, edits: Mapping[bytes, Entry | None], doubtful: Seq
             previous = chunk.path
         else:
             start, stop = chunk
-            body.extend(_copied_in_doubt(index, start, stop, version, previous, doubtful))
+            body.append(_copied(index, start, stop, version, previous))
             count += names
             previous = last
     head = b"DIRC" + struct.pack(">LL", version, count)
@@ -99,23 +97,6 @@ def _merged(
         done = at
     if done < len(names):
         yield (done, len(names)), len(names) - done, names[-1]
-
-
-def _copied_in_doubt(
-    index: IndexFile, start: int, stop: int, version: int, previous: bytes, doubtful: Sequence[int]
-) -> Iterator[bytes]:
-    """Yield the bytes of old entries, with the size of the doubtful ones set to 0."""
-    done = start
-    for at in doubtful[bisect_left(doubtful, start) : bisect_left(doubtful, stop)]:
-        if at > done:
-            yield _copied(index, done, at, version, previous)
-            previous = index.names[at - 1]
-        entry = index.entry(at)
-        yield _encode(entry._replace(stat=entry.stat._replace(size=0)), version, previous)
-        previous = entry.path
-        done = at + 1
-    if done < stop:
-        yield _copied(index, done, stop, version, previous)
 
 
 def _copied(index: IndexFile, start: int, stop: int, version: int, previous: bytes) -> bytes:

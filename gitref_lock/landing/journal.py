@@ -17,6 +17,7 @@ from typing import Any
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid, RefName, oid
 from gitref_lock.landing.checkout import Checkout, raw, text
+from gitref_lock.landing.dating import OLDEST_S
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.index_file import StatData
 from gitref_lock.landing.trees import TreeEntry
@@ -50,12 +51,16 @@ class MovePath:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """From commit ``old`` (None: unborn) to ``new``. ``head_ref`` is the checked-out branch's ref, or ``HEAD``."""
+    """From commit ``old`` (None: unborn) to ``new``. ``head_ref`` is the checked-out branch's ref, or ``HEAD``.
+
+    ``began_s`` is the second in which files were first looked at: the next index is not dated later.
+    """
 
     head_ref: RefName
     old: Oid | None
     new: Oid
     paths: tuple[MovePath, ...]
+    began_s: int = OLDEST_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,7 @@ def encode(journal: Journal) -> bytes:
             "head_ref": move.head_ref,
             "old": move.old,
             "new": move.new,
+            "began_s": move.began_s,
             "paths": [
                 [
                     text(item.path),
@@ -173,6 +179,7 @@ def decode(data: bytes) -> Journal:
                 oid(move["old"]) if move["old"] else None,
                 oid(move["new"]),
                 tuple(_path_in(item) for item in move["paths"]),
+                int(move.get("began_s", OLDEST_S)),
             ),
         )
     except (KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:

@@ -156,7 +156,7 @@ class _Mover:
     def _move_all(self) -> None:
         self._step("take-index")
         nonce = self._landing.nonce
-        index = self._patiently(lambda: take_index(self._checkout, nonce))
+        index = self._patiently(lambda: take_index(self._checkout, nonce, self._move.began_s))
         try:
             placer = Placer(self._checkout, index.view, self._move.paths, nonce)
         except BaseException:
@@ -181,7 +181,7 @@ class _Mover:
         unnoted = self._remember()
         self._step("refresh-index")
         try:
-            index.refresh(_with_status(edits, placer.statuses()))
+            index.refresh(_with_status(edits, placer.statuses(self._move.began_s)))
             self._step("commit-index")
             index.commit()
         except (OSError, UnreadableIndexError, IndexHeldError):

@@ -6,6 +6,7 @@ from dulwich.objects import ObjectID
 
 from gitref_lock.core.names import Oid
 from gitref_lock.landing.checkout import Checkout
+from gitref_lock.landing.dating import file_system_second
 from gitref_lock.landing.index_file import IndexFile, UnreadableIndexError
 from gitref_lock.landing.journal import Move, MovePath
 from gitref_lock.landing.sparse import SparseRules
@@ -46,7 +47,8 @@ def plan_move(checkout: Checkout, old: Oid | None, new: Oid, own: Staged | None)
                 index_before=before,
                 stat=entry.stat if entry is not None else None,
             )
-    return Move(checkout.head_ref(), old, new, tuple(paths[path] for path in sorted(paths)))
+    began_s = own.began_s if own is not None else file_system_second(checkout.private_dir)
+    return Move(checkout.head_ref(), old, new, tuple(paths[path] for path in sorted(paths)), began_s)
 
 
 def _file(entry: TreeEntry | None) -> TreeEntry | None:
@@ -84,4 +86,4 @@ def retarget(checkout: Checkout, move: Move, new: Oid) -> Move:
             paths[item.path] = MovePath(
                 item.path, item.old, target, is_own=True, own=item.own, index_before=item.index_before, stat=item.stat
             )
-    return Move(move.head_ref, move.old, new, tuple(paths[path] for path in sorted(paths)))
+    return Move(move.head_ref, move.old, new, tuple(paths[path] for path in sorted(paths)), move.began_s)

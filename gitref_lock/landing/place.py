@@ -22,9 +22,8 @@ from gitref_lock.landing.checkout import Checkout, text
 from gitref_lock.landing.compare import Comparer, Task
 from gitref_lock.landing.convert import Converter
 from gitref_lock.landing.errors import NeedsGitError
-from gitref_lock.landing.index_file import UNKNOWN_STAT, Entry, IndexFile, StatData, stat_data
+from gitref_lock.landing.index_file import Entry, IndexFile, StatData, stat_data
 from gitref_lock.landing.journal import MovePath
-from gitref_lock.landing.settled import file_system_now_ns, is_settled
 from gitref_lock.landing.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK
 from gitref_lock.landing.worktree import WorkTree
 from gitref_lock.remotes.children import run
@@ -59,8 +58,7 @@ class Placer:
         self._comparer = Comparer(checkout, index, present, self._leave)
         self._next = Converter(checkout, Attributes(checkout, index, self._tree, overlay))
         self.left: list[Left] = []
-        self._placed: dict[bytes, os.stat_result] = {}
-        self._prepared_ns = 0
+        self._placed: dict[bytes, StatData] = {}
 
     def _leave(self, item: MovePath, reason: str) -> None:
         self.left.append(Left(item.path, reason))
@@ -91,7 +89,6 @@ class Placer:
                 else:
                     _write(task.prepared, data, 0o777 if new.mode == EXECUTABLE else 0o666)
             ready.append(task)
-        self._prepared_ns = file_system_now_ns(self._checkout.private_dir)
         return ready
 
     def _content(self, item: MovePath) -> bytes | None:
@@ -206,36 +203,28 @@ class Placer:
         return reason
 
     def _note_placed(self, path: bytes, written: os.stat_result) -> None:
-        """Note the status of the file in place if it surely is the file that was ``written``.
+        """Note the status of the file in place if it is the one that was ``written``.
 
-        Placing changes the status time, nothing else. An edit of the file in place shows in its modification time
-        only when the file was written before anything was placed. A copy on another file system is another file.
+        Somebody may have put an older one there since, and a copy on another file system is another file.
         """
         try:
             placed = os.lstat(self._tree.full(path))
         except OSError:
             return  # somebody was quick to remove it, which is an edit like any other
-        is_same = (placed.st_dev, *_identity(placed)) == (written.st_dev, *_identity(written))
-        if is_same and written.st_mtime_ns < self._prepared_ns:
-            self._placed[path] = placed
+        if _identity(placed) == _identity(written):
+            self._placed[path] = stat_data(placed)
 
-    def statuses(self) -> dict[bytes, StatData]:
-        """Return, for every file that was placed, the status by which git may know it as unchanged.
+    def statuses(self, began_s: int) -> dict[bytes, StatData]:
+        """Return the status of every file that was placed, by which git may know it as unchanged.
 
-        It is UNKNOWN_STAT where the file was edited since, or could still change unseen.
+        Only those of the second ``began_s`` or later: an index of that date makes git compare the content of these
+        once, which shows an edit since then.
         """
-        now_ns = file_system_now_ns(self._checkout.private_dir)
-        tree = WorkTree(self._checkout.work_tree)
-        found = {}
-        for path, placed in self._placed.items():
-            st = tree.lstat(path)
-            is_same = st is not None and (*_identity(st), st.st_ctime_ns) == (*_identity(placed), placed.st_ctime_ns)
-            found[path] = stat_data(placed) if is_same and is_settled(placed, now_ns) else UNKNOWN_STAT
-        return found
+        return {path: status for path, status in self._placed.items() if status.mtime_s >= began_s}
 
 
 def _identity(st: os.stat_result) -> tuple[int, ...]:
-    return st.st_ino, st.st_mode, st.st_size, st.st_mtime_ns
+    return st.st_dev, st.st_ino, st.st_mode, st.st_size, st.st_mtime_ns
 
 
 def _remove_empty_folders(full: bytes) -> None:

@@ -72,24 +72,6 @@ def tracked_candidates(
         yield entry, st
 
 
-def doubtful_positions(index: IndexFile, tree: WorkTree) -> list[int]:
-    """Return the positions of entries whose file status would wrongly prove them unchanged in a newer index.
-
-    Git compares whole seconds: a file that changed in the second the index was written is found out only because the
-    index is not newer. Whoever writes the index anew must settle those entries first, as git does.
-    """
-    second = (index.mtime_ns // 10**9 & _LOW).to_bytes(4, "big")
-    data = index.data
-    recent = [at for at, start in enumerate(index.starts) if data[start + 8 : start + 12] >= second]
-    found = []
-    for at in recent:
-        entry = index.entry(at)
-        st = tree.lstat(entry.path)
-        if st is not None and not entry.is_assumed_valid and not is_unchanged(index, entry, st):
-            found.append(at)
-    return found
-
-
 class UntrackedFile:
     """An untracked file or symlink that git would add."""
 

@@ -21,12 +21,12 @@ from gitref_lock.landing import pathspec, scan
 from gitref_lock.landing.attributes import Attributes
 from gitref_lock.landing.checkout import Checkout, text
 from gitref_lock.landing.convert import Converter
+from gitref_lock.landing.dating import file_system_second
 from gitref_lock.landing.errors import NeedsGitError, PathspecError, StagingError, UnfinishedOperationError
 from gitref_lock.landing.ignore import Ignores
 from gitref_lock.landing.index_diff import Difference, diff_index
 from gitref_lock.landing.index_file import UNKNOWN_STAT, Entry, UnreadableIndexError, stat_data
 from gitref_lock.landing.index_patch import new_entry
-from gitref_lock.landing.settled import file_system_now_ns, is_settled
 from gitref_lock.landing.staged import Selection, Staged, assemble, tree_entry
 from gitref_lock.landing.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK, TreeEntry, change, lookup
 from gitref_lock.landing.worktree import WorkTree, is_repository
@@ -92,7 +92,7 @@ class _InProcess:
         self._entries: dict[bytes, Entry | None] = {}
         self._wanted: dict[bytes, TreeEntry | None] = {}
         self._differences: Mapping[bytes, Difference] | None = None
-        self._now_ns = file_system_now_ns(checkout.private_dir)
+        self._began_s = file_system_second(checkout.private_dir)
 
     def run(self) -> Staged:
         if self._selection is Selection.STAGED:
@@ -185,7 +185,7 @@ class _InProcess:
         if found is None:
             self._entries[path] = None
             return
-        known = stat_data(st) if st is not None and is_settled(st, self._now_ns) else UNKNOWN_STAT
+        known = stat_data(st) if st is not None else UNKNOWN_STAT
         self._entries[path] = new_entry(path, found.mode, found.oid, known)
 
     def _take_untracked(self, folders: Sequence[bytes]) -> None:
@@ -299,8 +299,15 @@ class _InProcess:
                 old = None
             if old != self._wanted[path]:
                 changes.append(change(path, old, self._wanted[path]))
-        entries = dict(self._entries)
-        return assemble(self._checkout, self._base, tuple(changes), entries, self._selection, index=self._index)
+        return assemble(
+            self._checkout,
+            self._base,
+            tuple(changes),
+            dict(self._entries),
+            self._selection,
+            self._began_s,
+            index=self._index,
+        )
 
 
 def _ignored(name: bytes) -> PathspecError:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from gitref_lock.landing import scan
 from gitref_lock.landing.checkout import Checkout
+from gitref_lock.landing.dating import file_system_second
 from gitref_lock.landing.errors import LandingError, PathspecError, StagingError, UnfinishedOperationError
 from gitref_lock.landing.index_file import UNKNOWN_STAT, Entry, UnreadableIndexError, read_index
 from gitref_lock.landing.index_patch import new_entry
-from gitref_lock.landing.settled import file_system_now_ns, settled_stat
 from gitref_lock.landing.staged import Selection, Staged, assemble
 from gitref_lock.landing.trees import GITLINK, PathChange, TreeEntry, change
 from gitref_lock.remotes import children
@@ -63,7 +63,7 @@ class _GitStager:
             "GIT_TERMINAL_PROMPT": "0",
         }
         self._base = checkout.head()
-        self._now_ns = file_system_now_ns(checkout.private_dir)
+        self._began_s = file_system_second(checkout.private_dir)
 
     def _git(self, *arguments: str | bytes, stdin: bytes = b"") -> bytes:
         # fsmonitor and the untracked cache belong to the real index, not to a copy of it
@@ -154,12 +154,12 @@ class _GitStager:
         if selection is not Selection.STAGED:
             touched = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
             entries = self._entries(touched, before, after)
-        return assemble(self._checkout, self._base, changes, entries, selection, self._reason)
+        return assemble(self._checkout, self._base, changes, entries, selection, self._began_s, self._reason)
 
     def _entries(
         self, touched: set[bytes], before: Mapping[bytes, PathChange], after: Mapping[bytes, PathChange]
     ) -> dict[bytes, Entry | None]:
-        """Return the index entries that adding has changed, with file status where it can be read and proves it."""
+        """Return the index entries that adding has changed, with file status where it can be read."""
         try:
             copy = read_index(self._index)
         except UnreadableIndexError:
@@ -172,7 +172,7 @@ class _GitStager:
             if wanted is None:
                 entries[path] = None
             elif known is not None:
-                entries[path] = new_entry(path, known.mode, known.oid, settled_stat(known.stat, self._now_ns))
+                entries[path] = new_entry(path, known.mode, known.oid, known.stat)
             else:
                 entries[path] = new_entry(path, wanted.mode, wanted.oid, UNKNOWN_STAT)
         return entries

@@ -13,6 +13,7 @@ from enum import Enum
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.landing.checkout import Checkout
+from gitref_lock.landing.dating import OLDEST_S
 from gitref_lock.landing.index_file import Entry, IndexFile, UnreadableIndexError
 from gitref_lock.landing.trees import GITLINK, PathChange, TreeEntry, apply_changes, change, lookup
 
@@ -36,7 +37,7 @@ class Staged:
     no entry); content that is staged already is not listed, and what is staged for other paths stays staged.
     ``index_before`` is what the index held for all these paths when they were staged; a path is absent where that
     could not be told. ``through_git`` is the reason why an installed git did the work, None when it was done
-    in-process.
+    in-process. ``began_s`` is the second in which files were first looked at, by the file system's own clock.
     """
 
     base: Oid | None
@@ -47,6 +48,7 @@ class Staged:
     selection: Selection
     through_git: str | None = field(default=None)
     index_before: Mapping[bytes, TreeEntry | None] = field(default_factory=dict)
+    began_s: int = OLDEST_S
 
     @property
     def is_empty(self) -> bool:
@@ -60,6 +62,7 @@ def assemble(
     changes: tuple[PathChange, ...],
     entries: Mapping[bytes, Entry | None],
     selection: Selection,
+    began_s: int,
     through_git: str | None = None,
     index: IndexFile | None = None,
 ) -> Staged:
@@ -71,7 +74,8 @@ def assemble(
     built = apply_changes(checkout.store, tree.encode() if tree else None, [(item.path, item.new) for item in changes])
     blobs = tuple(item.new_id for item in changes if item.new_id is not None and item.new_mode != GITLINK)
     before = _held(checkout, index, {item.path for item in changes} | entries.keys())
-    return Staged(base, built.tree, changes, (*blobs, *built.new_trees), entries, selection, through_git, before)
+    objects = (*blobs, *built.new_trees)
+    return Staged(base, built.tree, changes, objects, entries, selection, through_git, before, began_s)
 
 
 def _held(checkout: Checkout, index: IndexFile | None, paths: Iterable[bytes]) -> dict[bytes, TreeEntry | None]:
@@ -102,7 +106,7 @@ def restaged(
         old = None if old is None or old.mode == 0o040000 else old
         if old != wanted[path]:
             changes.append(change(path, old, wanted[path]))
-    fresh = assemble(checkout, staged.base, tuple(changes), entries, staged.selection)
+    fresh = assemble(checkout, staged.base, tuple(changes), entries, staged.selection, staged.began_s)
     # a path that is new to the push was not looked at before
     before = {**fresh.index_before, **staged.index_before}
     return replace(fresh, through_git=staged.through_git, index_before=before)

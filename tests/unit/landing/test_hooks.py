@@ -11,7 +11,6 @@ import pytest
 from gitref_lock.errors import Interrupted, PolicyError
 from gitref_lock.landing.errors import HookError
 from gitref_lock.landing.hooks import Hooks
-from gitref_lock.landing.index_file import UNKNOWN_STAT
 from gitref_lock.landing.stage import stage
 from gitref_lock.landing.staged import Staged
 from tests.support.clones import commit_staged, move_to, open_checkout, write
@@ -87,16 +86,6 @@ def test_a_hook_that_formats_and_adds_is_taken_over(path: Path) -> None:
     assert not report.left
     assert git("show", "HEAD:a", cwd=path) == "formatted"
     assert git_result("status", "--porcelain", cwd=path).stdout == b" M b\n"
-
-
-@pytest.mark.parametrize(("date", "is_known"), [("2001-01-01", True), ("+100 seconds", False)])
-def test_only_a_settled_status_is_taken_over(path: Path, date: str, is_known: bool) -> None:
-    """A file that may still change within the second of its status is compared by content the next time."""
-    hook(path, "pre-commit", f"#!/bin/sh\necho formatted > a\ntouch -d '{date}' a\ngit add a\n")
-    staged, _ = run_pre_commit(path, b"a")
-    entry = staged.index_entries[b"a"]
-    assert entry is not None
-    assert (entry.stat != UNKNOWN_STAT) is is_known
 
 
 def test_a_hook_sees_an_edit_within_the_second_in_which_the_index_was_written(path: Path) -> None:

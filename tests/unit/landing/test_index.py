@@ -128,8 +128,7 @@ def test_a_patched_index_is_the_edited_one(
     index = parse_index(by_git(scratch, files, version), 0) if files else empty_index()
     assert listing(index) == files
     wanted = {path: entry(path, item) if item else None for path, item in edits.items()}
-    doubtful = [at for at in range(len(index)) if at % 2]
-    data = patched(index, wanted, doubtful)
+    data = patched(index, wanted)
     expected = after(files, edits)
     assert listing(parse_index(data, 0)) == expected
     assert as_git_reads(scratch, data) == expected

@@ -30,7 +30,7 @@ def test_a_signal_while_git_writes_the_index_leaves_no_lock(tmp_path: Path) -> N
     lock = root / ".git" / "index.lock"
     edits = {b"b": new_entry(b"b", 0o100644, oid, UNKNOWN_STAT)}
     with open_checkout(root, {"PATH": f"{tmp_path}/bin:{git_env()['PATH']}"}) as checkout:
-        held = take_index(checkout, "0" * 24)
+        held = take_index(checkout, "0" * 24, 1)
         assert isinstance(held, GitIndex)
         held.write(edits)
         with interrupted_when(lock.exists):
@@ -38,7 +38,7 @@ def test_a_signal_while_git_writes_the_index_leaves_no_lock(tmp_path: Path) -> N
     os.close(never_ends)
     assert not lock.exists()
     with open_checkout(root) as checkout:
-        held = take_index(checkout, "0" * 24)
+        held = take_index(checkout, "0" * 24, 1)
         held.write(edits)
         held.commit()
     assert git("ls-files", cwd=root) == "a\nb"

@@ -248,7 +248,7 @@ def test_an_index_that_cannot_be_replaced_waits(tmp_path: Path, monkeypatch: pyt
     path = repository(tmp_path / "r", a="1\n")
     new = incoming(path, lambda root: write(root, "a", "theirs\n"))
 
-    def refused(_lock: object) -> None:
+    def refused(_lock: object, _date_ns: int) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr("gitref_lock.landing.index_lock.IndexLock.commit", refused)
