@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +14,6 @@ from gitref_lock.errors import LeaseLostError, NotAcquiredError, NotHeldError, U
 
 if TYPE_CHECKING:
     from gitref_lock.core.record import Holder
-    from gitref_lock.core.text import JsonObject
     from gitref_lock.pushing import PushOptions, PushReport
     from gitref_lock.runtime.lease import Lease
 
@@ -287,43 +285,9 @@ def _show(run: Run, wanted: PushOptions, report: PushReport) -> None:
     elif report.landed is None:
         out.say("nothing to commit, and nothing of ours to land")
     else:
-        _tell(run, report)
+        from gitref_lock.cli.landed import tell
+
+        tell(run, report)
     value = {**report.to_json(), "requests": run.session.remote.store.traffic.requests}
     out.document(value)
     run.report_to_ci(f"push to {report.branch}", value)
-
-
-def _named(values: Sequence[object], item: JsonObject) -> str:
-    """Name the values that both sides set, and say how many more there are."""
-    count = item.get("detail_count")
-    more = count - len(values) if isinstance(count, int) else 0
-    return ", ".join(map(str, values)) + (f" and {more} more" if more > 0 else "")
-
-
-def _tell(run: Run, report: PushReport) -> None:
-    from gitref_lock.core.names import lock_name
-
-    out, landed = run.out, report.landed
-    assert landed is not None
-    if landed.how.value in {"unfenced", "degraded", "emergency"}:
-        out.warn(f"this landing was {landed.how.value}: see what that means in 'gitref-lock push --help' and the docs")
-    for item in landed.conflicts:
-        text = f"both sides changed {item.get('path')}: united by '{item.get('strategy')}'"
-        lost = item.get("detail") or None
-        if lost or item.get("strategy") in {"ours", "theirs"}:
-            out.warn(text + (f"; only one side is kept: {_named(lost, item)}" if isinstance(lost, list) else ""))
-        else:
-            out.say(text)
-    for oid in landed.rescued:
-        ref = run.session.remote.namespace.rescue_ref(lock_name(report.branch), oid)
-        out.warn(f"the pushed side is kept on the remote: git fetch {run.session.spec.name or 'URL'} {ref}")
-    for oid in landed.dropped:
-        out.say(f"commit {oid[:12]} is not made again: nothing of it is left to land")
-    if report.move is not None and not report.move.local_updated:
-        out.warn(f"landed, but this clone was not moved: {report.move.reason}; the next command tries again")
-    for left in report.move.left if report.move is not None else ():
-        out.warn(
-            f"left as it is, although the landing changed it: {left.path.decode('utf-8', 'replace')} ({left.reason})"
-        )
-    out.data(landed.head)
-    out.say(f"{report.branch} is at {landed.head[:12]}, landed ({landed.how.value}) after {landed.waited_s:.1f} s")

@@ -22,10 +22,10 @@ from gitref_lock.landing.convert import Converter
 from gitref_lock.landing.errors import LandingError, NeedsGitError
 from gitref_lock.landing.index_file import empty_index
 from gitref_lock.landing.trees import EXECUTABLE, GITLINK, SYMLINK, TREE, TreeEntry, files_below, lookup, tree_items
+from gitref_lock.landing.unsafe_names import is_unsafe_path
 from gitref_lock.landing.worktree import WorkTree
 from gitref_lock.remotes import children
 
-_NEVER = frozenset({b"", b".", b"..", b".git"})
 _ATTRIBUTES = b".gitattributes"
 
 
@@ -61,7 +61,7 @@ class TreeWriter:
 
     def _write_below(self, tree: bytes, prefix: bytes, converter: Converter, *, only_attributes: bool) -> None:
         for name, entry in tree_items(self._checkout.store, tree).items():
-            if name.lower() in _NEVER or b"/" in name:
+            if b"/" in name or is_unsafe_path(name, entry.mode):
                 raise LandingError("bad-tree", f"the tree holds the name {text(prefix + name)!r}")
             path = prefix + name
             full = os.fsencode(self._folder) + b"/" + path

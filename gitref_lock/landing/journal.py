@@ -21,6 +21,7 @@ from gitref_lock.landing.dating import OLDEST_S
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.index_file import StatData
 from gitref_lock.landing.trees import TreeEntry
+from gitref_lock.landing.unsafe_names import is_unsafe_path
 
 _VERSION = 1
 _NAME = "journal.json"
@@ -47,6 +48,11 @@ class MovePath:
     def on_disk(self) -> TreeEntry | None:
         """What the work tree holds if nobody edited it since."""
         return self.own if self.is_own else self.old
+
+    @property
+    def is_unsafe(self) -> bool:
+        """Whether nothing may be written at this path, nor removed there."""
+        return any(is_unsafe_path(self.path, entry.mode) for entry in (self.old, self.new) if entry is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from dulwich.file import FileLocked
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.landing import edited
-from gitref_lock.landing.checkout import Checkout
+from gitref_lock.landing.checkout import Checkout, text
 from gitref_lock.landing.compare import Task
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.index_access import IndexAccess, take_index
@@ -138,6 +138,11 @@ class _Mover:
             self._move_branch()
             self._move_tracking()
             return MoveReport(local_updated=True, reason="another branch is checked out now")
+        unsafe = next((item.path for item in self._move.paths if item.is_unsafe), None)
+        if unsafe is not None:
+            self._move_tracking()
+            reason = f"the branch holds {text(unsafe)!r}, a path that no clone may check out"
+            return MoveReport(local_updated=False, reason=reason, is_final=True)
         self._move_all()
         first_reasons = {one.path: one for one in reversed(self._left)}
         return MoveReport(local_updated=True, left=tuple(first_reasons[path] for path in sorted(first_reasons)))

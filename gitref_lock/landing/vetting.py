@@ -18,6 +18,7 @@ from dulwich.objects import ObjectID
 
 from gitref_lock.core.names import Oid
 from gitref_lock.landing.errors import LandingError
+from gitref_lock.landing.unsafe_names import is_dotgit, is_gitmodules, spellings
 
 MAX_DEPTH = 100
 """Folders within each other. Replay and sending recurse; no path that any system can check out is deeper."""
@@ -32,14 +33,9 @@ _HEADER = re.compile(
     rb"committer (?!<)%b(?:(?!author |committer |parent |tree )[^ \n]+ [^\n]*\n(?: [^\n]*\n)*)*\n" % (_IDENT, _IDENT)
 )
 _ENTRY = re.compile(rb"(40000|100644|100755|120000|160000) ([^\0/]+)\0")
-_DOTGIT = re.compile(rb"(?:\.git|git~1)[. ]*(?:\Z|[\\:])", re.IGNORECASE)
-_MODULES = re.compile(
-    rb"(?:\.gitmodules|gitmod~[1-4]|g(?:i(?:7(?:e(?:ba?)?)?)?)?~[1-9]\d*)[. ]*(?:\Z|[\\:])", re.IGNORECASE
-)
 _ATTRIBUTES = re.compile(
     rb"(?:\.gitattributes|gitatt~[1-4]|g(?:i(?:7(?:d(?:29?)?)?)?)?~[1-9]\d*)[. ]*(?:\Z|[\\:])", re.IGNORECASE
 )
-_INVISIBLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 _NOWHERE = "0" * 40
 
 
@@ -189,20 +185,9 @@ def _check_name(item: _Item) -> None:
         raise UnfitError(f"{shown} names no object")
     if item.name in {b".", b".."} or len(item.name) > MAX_NAME:
         raise UnfitError(f"{shown!r} is no name of a file")
-    for part in _spellings(item.name):
-        if _DOTGIT.match(part):
-            raise UnfitError(f"{shown!r} would be git's own folder in a clone")
-        if _MODULES.match(part):
-            raise UnfitError("a change of .gitmodules is landed by its author")
-        if item.mode == b"120000" and _ATTRIBUTES.match(part):
-            raise UnfitError("a .gitattributes that is a symbolic link")
-
-
-def _spellings(name: bytes) -> Iterator[bytes]:
-    """Yield what some file system may take ``name`` for: Windows splits at backslashes, macOS drops some characters."""
-    plain = _INVISIBLE.sub("", name.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-    for text in {name, plain}:
-        yield text
-        for at, char in enumerate(text):
-            if char == ord("\\"):
-                yield text[at + 1 :]
+    if is_dotgit(item.name):
+        raise UnfitError(f"{shown!r} would be git's own folder in a clone")
+    if is_gitmodules(item.name):
+        raise UnfitError("a change of .gitmodules is landed by its author")
+    if item.mode == b"120000" and any(_ATTRIBUTES.match(part) for part in spellings(item.name)):
+        raise UnfitError("a .gitattributes that is a symbolic link")
