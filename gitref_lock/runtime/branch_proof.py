@@ -56,7 +56,7 @@ def copies_in_branch(errand: Errand, prepared: Prepared) -> tuple[Oid, ...]:
         return ()
     return reading(
         errand.remote.system,
-        lambda: errand.change.find_copies(errand.remote.store, prepared, tip),
+        lambda: errand.change.find_copies(errand.remote.store, prepared, tip, timeout_s=_call_s(errand)),
         errand.deadline,
     )
 
@@ -69,6 +69,11 @@ def _tip(errand: Errand) -> Oid | None:
 def _contains(errand: Errand, commit: Oid, tip: Oid, base: Oid | None) -> bool:
     return reading(
         errand.remote.system,
-        lambda: errand.change.contains(errand.remote.store, commit, tip, base),
+        lambda: errand.change.contains(errand.remote.store, commit, tip, base, timeout_s=_call_s(errand)),
         errand.deadline,
     )
+
+
+def _call_s(errand: Errand) -> float | None:
+    """Return how long one call may take, so that no proof lasts longer than what it is for."""
+    return errand.deadline.capped(errand.remote.call_timeout_s)

@@ -127,11 +127,17 @@ class _Question:
         offered = find_ours(change.store, head, [Oid(base)], change.shallow)
         prepared = Prepared(Oid(base), head, offered.commits, ())
         copies = reading(
-            self._remote.system, lambda: change.find_copies(self._remote.store, prepared, tip), self._deadline
+            self._remote.system,
+            lambda: change.find_copies(self._remote.store, prepared, tip, timeout_s=self._call_s()),
+            self._deadline,
         )
         if copies:
             write_boundary(self._checkout, change.shallow, copies[-1])
         return copies[-1] if copies else None
+
+    def _call_s(self) -> float | None:
+        """Return how long one call may take."""
+        return self._deadline.capped(self._remote.call_timeout_s)
 
     def _tip(self, journal: Journal) -> Oid | None:
         branch = journal.landing.branch
@@ -152,7 +158,7 @@ class _Question:
         try:
             found = reading(
                 self._remote.system,
-                lambda: change.contains(self._remote.store, commit, tip, base),
+                lambda: change.contains(self._remote.store, commit, tip, base, timeout_s=self._call_s()),
                 self._deadline,
             )
         except LandingError:

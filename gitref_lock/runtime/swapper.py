@@ -115,6 +115,7 @@ class Swapper:
     interrupted: Stop | None = None
     was_in_doubt: bool = False
     is_applied: bool = False
+    _is_blind: bool = False
 
     def carry(self, plan: Plan, deadline: Deadline) -> SwapOutcome:
         """Send ``plan`` and return its proven outcome.
@@ -157,9 +158,16 @@ class Swapper:
             self._pause(patience.capped(wish or self.remote.backoff.pause_s(self.remote.system, attempt)) or 0.0)
 
     def _looked_for(self, plan: Plan, outcome: SwapOutcome, until: Deadline) -> SwapOutcome:
-        """Return what became of a swap that was refused: a proxy may have sent an earlier copy, which was granted."""
+        """Return what became of a swap that was refused: a proxy may have sent an earlier copy, which was granted.
+
+        What a busy server refused may still be granted to another copy: that is made impossible, as far as it can be.
+        """
         if not isinstance(outcome, Refused) or outcome.kind in _AT_THE_DOOR:
             return outcome
+        if outcome.kind is RefusalKind.CONTENTION:
+            ended = self._kill(plan)
+            is_killed = isinstance(ended, Superseded) and not ended.seen
+            return outcome if is_killed or (isinstance(ended, Unknown) and not self._is_blind) else ended
         judged = self._judge_patiently(plan, until)
         if not isinstance(judged, Applied | Breached):
             return outcome
@@ -214,10 +222,12 @@ class Swapper:
                 judged = self._judge(plan, until)
                 self.is_applied = isinstance(judged, Applied)
             except RemoteError:
+                self._is_blind = True
                 return None
             except STOPS as signal:
-                self.interrupted = signal
+                self.interrupted, self._is_blind = signal, True
                 return None
+            self._is_blind = False
             if not isinstance(judged, Breached):
                 return judged
             self._pause(_TORN_READ_S)

@@ -229,3 +229,28 @@ def test_a_slow_look_at_the_server_does_not_lengthen_a_lease() -> None:
     )
     assert results(world) == ["acquired", "acquired"]
     assert faults_of(world) == []
+
+
+def test_what_a_busy_server_refused_is_not_granted_later() -> None:
+    """Every sending of a landing is refused by a busy server; a late copy of the first finds the lock moved on."""
+    world = play(
+        1,
+        lambda runners: {0: [(0.0, push(runners[0]))]},
+        {("r0", "swap", 2): Fate(again_s=60.0)},
+        tune=lambda world: world.kernel.at(0.33, lambda: setattr(world.server, "busy_pushes", 18)),
+    )
+    assert results(world) == ["landed"]
+    assert any("#5.1 refused" in line for line in world.history.trace)
+    assert faults_of(world) == []
+
+
+def test_a_refusal_that_cannot_be_read_back_is_unknown() -> None:
+    """A proxy's second copy is refused, the first was granted, and no reading comes back: nobody may say refused."""
+    lost = {("r0", "ls-refs", number): Fate(lost=True) for number in range(3, 60)}
+    world = play(
+        1,
+        lambda runners: {0: [(0.0, push(runners[0]))]},
+        {**lost, ("r0", "swap", 2): Fate(again_s=0.05, is_second_heard=True)},
+    )
+    assert results(world) == ["unknown"]
+    assert faults_of(world) == []
