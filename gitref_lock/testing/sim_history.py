@@ -22,6 +22,7 @@ REWIND = "rewind"
 DELETE = "delete"
 MIRROR = "mirror"
 SWAP = "swap"
+SEED = "seed"
 
 
 @dataclass(frozen=True, slots=True)

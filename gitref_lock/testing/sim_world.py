@@ -13,7 +13,7 @@ from gitref_lock.testing.sim_actors import BRANCH, Runner
 from gitref_lock.testing.sim_clock import SimClock, SimEntropy
 from gitref_lock.testing.sim_content import first_commit
 from gitref_lock.testing.sim_faults import Faults, Partition, drawn
-from gitref_lock.testing.sim_history import History
+from gitref_lock.testing.sim_history import SEED, History
 from gitref_lock.testing.sim_kernel import Kernel, Task
 from gitref_lock.testing.sim_network import Machine, Network, Script
 from gitref_lock.testing.sim_people import Person
@@ -74,7 +74,7 @@ def build(setting: Setting) -> World:
     shared: dict[ObjectID, ShaFile] = {}
     first = first_commit(shared)
     server.put(first)
-    server.do("seed", "seed", {branch_ref(BRANCH): first[0].oid})
+    server.do("seed", SEED, {branch_ref(BRANCH): first[0].oid})
     runners = []
     count = dice.randint(2, 8)
     for index in range(setting.runners or count):

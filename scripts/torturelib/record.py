@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gitref_lock.core.names import ZERO_OID, LockName, Nonce, Oid, RefName
 from gitref_lock.core.objects import GitObject, ObjectKind
-from gitref_lock.testing.sim_history import HUMAN, SWAP, Applied, History, LeaseSpan, Move, PushResult
+from gitref_lock.testing.sim_history import HUMAN, SEED, SWAP, Applied, History, LeaseSpan, Move, PushResult
 from scripts.torturelib.people import Pushed
 from scripts.torturelib.runner import Done
 from scripts.torturelib.world import World
@@ -79,7 +79,8 @@ def history_of(world: World, done: Sequence[Done], people: Sequence[Pushed]) -> 
     host = socket.gethostname()
     strangers = {one.subject for one in people}
     for at_s, moves in moves_of(world.bare):
-        applied = Applied(at_s, host, SWAP, moves)
+        begins = any(move.ref == BRANCH and move.before is None for move in moves)
+        applied = Applied(at_s, host, SEED if begins else SWAP, moves)
         if _is_of_people(history, applied, strangers):
             applied = Applied(at_s, "person", HUMAN, moves)
         history.applied.append(applied)

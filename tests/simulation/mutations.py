@@ -56,7 +56,6 @@ class Mutation:
     apply: Callable[[Patch], None]
     oracles: frozenset[str]
     setting: Setting = _ANY
-    is_slow: bool = False
 
     def catch(self, most: int) -> tuple[int, str] | None:
         """Return how many seeds it took and what was found; None when nothing was within ``most``."""
@@ -307,6 +306,7 @@ def _moody(world: World) -> None:
 
 _LOSSY = Faults(lose_reply=0.15, late_copy=0.15, duplicate=0.1)
 _SLOW = Faults(delay_s=(0.02, 0.08), slow=0.2)
+_SLEEPING = Faults(pause=0.3, pauses_s=(20.0, 40.0), suspend_share=1.0)
 _STOPPING = Faults(pause=0.1, suspend_share=1.0)
 
 MUTATIONS = (
@@ -318,7 +318,6 @@ MUTATIONS = (
         _deadline_before_send,
         frozenset({"exclusive_leases"}),
         Setting(0, 8, 3, faults=_SLOW, is_quiet=True, holds=1.0, impolite=1.0),
-        is_slow=True,
     ),
     Mutation(
         "claim window",
@@ -361,7 +360,6 @@ MUTATIONS = (
         _gone_tickets,
         frozenset({"exactly_once"}),
         Setting(0, steps=3, faults=Faults(pause=0.1, pauses_s=(20.0, 100.0), lose_reply=0.1), tune=_dateless),
-        is_slow=True,
     ),
     Mutation(
         "no verdict is swept by a strange clock",
@@ -373,7 +371,7 @@ MUTATIONS = (
         "sleep counts for the end of a lease",
         _sleep,
         frozenset({"exclusive_leases"}),
-        Setting(0, 6, 3, faults=_STOPPING, is_quiet=True, holds=1.0, tune=_dated),
+        Setting(0, 8, 3, faults=_SLEEPING, is_quiet=True, holds=1.0, tune=_dated),
     ),
     Mutation(
         "the look before a degraded landing",

@@ -77,10 +77,8 @@ def _served(history: History, event: Applied) -> Kind | None:
     is_open = isinstance(before, LockRecord) and before.state is State.FREE
     if not isinstance(record, LockRecord):
         return None
-    if record.event is Event.LAND and is_open and _is_emergency(history, event):
-        return None
     if (record.event is Event.LAND and is_open) or record.event is Event.LAND_EXPIRED:
-        return Kind.LAND
+        return None if _is_emergency(history, event) else Kind.LAND
     return Kind.ACQUIRE if record.event in {Event.ACQUIRE, Event.TAKE_OVER} else None
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from gitref_lock.core.names import LockName
 from gitref_lock.core.record import Event, LockRecord, State
 from gitref_lock.testing.oracles.exclusive_leases import live_at
-from gitref_lock.testing.sim_history import SWAP, Applied, History, Move
+from gitref_lock.testing.sim_history import MIRROR, SWAP, Applied, History, Move
 
 
 def violations(history: History) -> list[str]:
@@ -44,7 +44,8 @@ def _fault(history: History, event: Applied, move: Move) -> str:
     if before.state is State.FREE or after.event is Event.EMERGENCY:
         return ""
     if after.event is Event.LAND_EXPIRED:
-        alive = live_at(history.leases, before.lease, event.at_s) if history.is_within_bounds else None
+        is_judged = history.is_within_bounds and not history.has(MIRROR)  # an old mirror brings ended leases back
+        alive = live_at(history.leases, before.lease, event.at_s) if is_judged else None
         return "" if alive is None else f"{alive.runner} was alive until {alive.end_s():.3f} s"
     owner = before.holder.host if before.holder is not None else ""
     return "" if owner == event.actor else f"the lock was {owner}'s"
