@@ -51,6 +51,7 @@ class LandingQueue:
 
     ``is_self_only``: nobody else can land it. ``lands_alone``: refused with others. ``held_at``: a commit holding it.
     ``looks`` counts those at a free lock since the change was posted. ``others`` are further locks waited for.
+    ``was_claimed``: a verdict said landed, and the branch did not show it then.
     """
 
     errand: Errand
@@ -61,6 +62,7 @@ class LandingQueue:
     meets_crowd: bool = False
     looks: int = 0
     others: tuple[LockName, ...] = ()
+    was_claimed: bool = False
 
     def post(self, picture: Picture, prepared: Prepared) -> Landed:
         """Post the change for whoever is at the head, and ask for another look."""
@@ -233,7 +235,7 @@ class LandingQueue:
             raise NotYet(0.0)
         if verdict.kind is VerdictKind.LANDED and not self._is_shown(verdict, ticket, picture):
             # A claim that the branch does not bear out is no landing: the change is posted anew.
-            self.ticket = None
+            self.ticket, self.was_claimed = None, True
             raise NotYet(self.errand.remote.system.entropy.uniform(0.5, 1.0))
         return self._end(verdict, ticket, How.COMBINED, ticket.prepared.tip)
 
@@ -273,7 +275,7 @@ class LandingQueue:
         self.errand.deadline = Deadline.after(self.errand.remote.system, WITHDRAW_BUDGET_S)
         try:
             verdict = ticket.withdraw(self.errand.deadline)
-            if ticket.was_gone and (copies := copies_in_branch(self.errand, ticket.prepared)):
+            if (ticket.was_gone or self.was_claimed) and (copies := copies_in_branch(self.errand, ticket.prepared)):
                 verdict = Verdict(VerdictKind.LANDED, commits=copies)
             if verdict is None or verdict.kind is not VerdictKind.LANDED:
                 self.ticket = None

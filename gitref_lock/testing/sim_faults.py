@@ -6,6 +6,9 @@ import random
 from dataclasses import dataclass
 from functools import cached_property
 
+STALE_S = 1.0
+"""By how much a listing may lag behind: what read-backs surely bridge (docs/protocol.md, section 11)."""
+
 _RATES = (
     "slow",
     "no_connection",
@@ -86,4 +89,6 @@ def drawn(dice: random.Random) -> Faults:
         pause=rate(0.4, 0.03),
         crash=rate(0.4, 0.02),
         torn=rate(0.5, 0.2),
+        stale=rate(0.2, 0.1),
+        stale_s=STALE_S,
     )

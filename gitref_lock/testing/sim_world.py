@@ -76,7 +76,8 @@ def build(setting: Setting) -> World:
     server.put(first)
     server.do("seed", SEED, {branch_ref(BRANCH): first[0].oid})
     runners = []
-    count = dice.randint(2, 8)
+    server.keeps_past = faults.stale > 0
+    count = dice.choice((3, 3, 4, 4, 5, 6, 8, 12))
     for index in range(setting.runners or count):
         name = f"r{index}"
         clock = SimClock(
