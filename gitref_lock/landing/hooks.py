@@ -52,14 +52,7 @@ class Hooks:
         program = self.find(name)
         if program is None:
             return
-        environment = {
-            **self._checkout.environ,
-            "GIT_DIR": str(self._checkout.git_dir),
-            "GIT_EDITOR": ":",
-            "GIT_PREFIX": os.fsdecode(self._checkout.prefix),
-            **(extra or {}),
-        }
-        done = _execute([str(program), *arguments], self._checkout.work_tree, environment, stdin)
+        done = _execute([str(program), *arguments], self._checkout.work_tree, self._environment(extra), stdin)
         words = done.stdout.decode("utf-8", "replace")
         if words.strip():
             self.said.append(words)
@@ -70,6 +63,29 @@ class Hooks:
                 f"the {name} hook exited with {done.returncode}{': ' + last if last else ''}",
                 "nothing was pushed; correct what the hook found, or pass --no-verify where it may be skipped",
             )
+
+    def _environment(self, extra: Mapping[str, str] | None) -> dict[str, str]:
+        """Return what a hook of git would have in its environment.
+
+        Git names the git directory only where it does not lie at the top of the work tree as ``.git``, or where the
+        environment named something before: with GIT_DIR alone, each folder that a hook enters is the work tree.
+        """
+        checkout = self._checkout
+        found = {
+            **checkout.environ,
+            "GIT_EDITOR": ":",
+            "GIT_PREFIX": os.fsdecode(checkout.prefix),
+            **(extra or {}),
+        }
+        named, tree = checkout.environ.get("GIT_DIR"), checkout.environ.get("GIT_WORK_TREE")
+        if tree:
+            found["GIT_WORK_TREE"] = str(checkout.work_tree)
+        if named and Path(os.path.realpath(checkout.work_tree / named)) == checkout.git_dir:
+            return found
+        plain = checkout.work_tree / ".git"
+        if named or tree or checkout.setting("core", "worktree") or not plain.is_dir():
+            found["GIT_DIR"] = str(checkout.git_dir)
+        return found
 
     def pre_commit(self, staged: Staged) -> Staged:
         """Run pre-commit on what is to be committed; return the staging with what the hook added."""

@@ -56,10 +56,10 @@ def test_no_hook_changes_nothing(path: Path) -> None:
 def test_pre_commit_sees_exactly_what_is_to_be_committed(path: Path) -> None:
     """The hook's index holds the pushed paths only: not what is staged or edited besides."""
     git("add", "b", cwd=path)
-    hook(path, "pre-commit", '#!/bin/sh\ngit diff --cached --name-status\npwd\necho "$GIT_DIR"\n')
+    hook(path, "pre-commit", "#!/bin/sh\ngit diff --cached --name-status\npwd\n")
     staged, said = run_pre_commit(path, b"a")
     assert [item.path for item in staged.changes] == [b"a"]
-    assert said == [f"M\ta\n{path}\n{path}/.git\n"]
+    assert said == [f"M\ta\n{path}\n"]
     assert git("diff", "--cached", "--name-only", cwd=path) == "b"
 
 
@@ -143,6 +143,49 @@ def test_a_linked_work_tree_uses_the_shared_hooks(path: Path, tmp_path: Path) ->
     hook(path, "pre-commit", "#!/bin/sh\ngit rev-parse --abbrev-ref HEAD\n")
     write(tmp_path / "linked", "a", "linked\n")
     assert run_pre_commit(tmp_path / "linked")[1] == ["linked\n"]
+
+
+_WHERE = "#!/bin/sh\nenv | grep -E '^GIT_(DIR|WORK_TREE|PREFIX)=' | sort >said\n"
+
+
+@pytest.mark.parametrize("named", [{}, {"GIT_DIR": ".git"}, {"GIT_DIR": "../.git", "GIT_WORK_TREE": ".."}])
+@pytest.mark.parametrize("kind", ["main", "linked", "separate", "configured"])
+def test_a_hook_is_told_of_the_repository_as_by_git(
+    path: Path, tmp_path: Path, kind: str, named: dict[str, str]
+) -> None:
+    """A hook finds the git directory, or is told where it is, exactly as in `git commit`."""
+    hook(path, "pre-commit", _WHERE)
+    start = path
+    if kind == "linked":
+        start = tmp_path / "linked"
+        git("worktree", "add", "-q", start, cwd=path)
+    elif kind == "separate":
+        git("init", "-q", "--separate-git-dir", tmp_path / "elsewhere", cwd=path)
+    elif kind == "configured":
+        git("config", "core.worktree", path, cwd=path)
+    write(start, "a", "3\n")
+    (start / "sub").mkdir()
+    folder = start / "sub" if "GIT_WORK_TREE" in named else start
+    with open_checkout(folder, named) as checkout, checkout.exclusive():
+        Hooks(checkout).pre_commit(stage(checkout, ()))
+        work_tree = checkout.work_tree
+    ours = (start / "said").read_text().splitlines()
+    git("commit", "-q", "-a", "-m", "git's", cwd=folder, env=named)
+    theirs = (start / "said").read_text().splitlines()
+
+    def resolved(lines: list[str]) -> list[str]:
+        pairs = [line.partition("=") for line in lines]
+        return [f"{key}={(work_tree / value).resolve() if key != 'GIT_PREFIX' else value}" for key, _, value in pairs]
+
+    assert resolved(ours) == resolved(theirs)
+
+
+def test_a_hook_that_enters_a_folder_adds_there(path: Path) -> None:
+    """What a hook adds from a folder of the work tree is committed under that folder."""
+    write(path, "d/one", "1\n")
+    hook(path, "pre-commit", "#!/bin/sh\ncd d && echo g >gen && git add gen\n")
+    staged, _ = run_pre_commit(path, b"d")
+    assert [item.path for item in staged.changes] == [b"d/gen", b"d/one"]
 
 
 def test_message_hooks_rewrite_and_refuse(path: Path) -> None:
