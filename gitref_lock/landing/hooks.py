@@ -11,6 +11,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,22 +94,23 @@ class Hooks:
             return staged
         with tempfile.TemporaryDirectory(dir=self._checkout.private_dir, prefix="hook-") as folder:
             index = Path(folder) / "index"
-            content = self._index_to_commit(staged, index)
+            try:
+                self._index_to_commit(staged, index)
+            except UnreadableIndexError as error:
+                raise HookError(
+                    "hook-needs-plain-index",
+                    f"{error}; a pre-commit hook cannot be shown what is to be committed",
+                    "turn the split or sparse index off for this clone, or pass --no-verify",
+                ) from error
+            content = index.read_bytes()
             self.run("pre-commit", (), {"GIT_INDEX_FILE": str(index)})
             if index.read_bytes() == content:
                 return staged
             return self._after_hook(staged, index)
 
-    def _index_to_commit(self, staged: Staged, target: Path) -> bytes:
-        """Write the index that holds exactly what is to be committed."""
-        try:
-            index = self._checkout.read_index()
-        except UnreadableIndexError as error:
-            raise HookError(
-                "hook-needs-plain-index",
-                f"{error}; a pre-commit hook cannot be shown what is to be committed",
-                "turn the split or sparse index off for this clone, or pass --no-verify",
-            ) from error
+    def _index_to_commit(self, staged: Staged, target: Path) -> None:
+        """Write the index that holds exactly what is to be committed; raise UnreadableIndexError."""
+        index = self._checkout.read_index()
         store = self._checkout.store
         base = self._checkout.tree_of(staged.base)
         edits: dict[bytes, Entry | None] = {}
@@ -119,10 +121,18 @@ class Hooks:
             known = staged.index_entries.get(item.path) or index.find(item.path)
             matches = known is not None and item.new == TreeEntry(known.mode, known.oid)
             edits[item.path] = known if matches and known is not None else _entry(item.path, item.new)
-        content = patched(index, edits)
-        write_new(target, content)
+        write_new(target, patched(index, edits))
         os.utime(target, ns=(date_ns(index, staged.began_s),) * 2)
-        return content
+        self._refresh(target)
+
+    def _refresh(self, index: Path) -> None:
+        """Have git note the files' status, as it does before a hook: without one plumbing takes a file for changed."""
+        with suppress(OSError):  # no git here: then no hook asks it either
+            children.run(
+                ["git", "update-index", "-q", "--refresh"],
+                folder=self._checkout.work_tree,
+                environ=self._environment({"GIT_INDEX_FILE": str(index)}),
+            )
 
     def _after_hook(self, staged: Staged, path: Path) -> Staged:
         """Take over what the hook has left in its index."""

@@ -103,6 +103,22 @@ def test_a_hook_sees_an_edit_within_the_second_in_which_the_index_was_written(pa
     assert entry.oid.decode() == git("hash-object", "a", cwd=path)
 
 
+def test_plumbing_in_a_hook_sees_only_true_changes(path: Path) -> None:
+    """In the hook's index files have their status: `git diff-files` lists what is not part of the commit, no more."""
+    for name in ("c", "d"):
+        write(path, name, "1\n")
+    git("add", "c", "d", cwd=path)
+    git("commit", "-q", "-m", "more", cwd=path)
+    os.utime(path / "c", (1_000_000_000, 1_000_000_000))
+    write(path, "d", "staged, then taken back\n")
+    git("add", "d", cwd=path)
+    write(path, "d", "1\n")
+    hook(path, "pre-commit", "#!/bin/sh\ngit diff-files --name-only\n")
+    staged, said = run_pre_commit(path, b"a")
+    assert [item.path for item in staged.changes] == [b"a"]
+    assert said == ["b\n"]
+
+
 def test_a_hook_that_takes_a_file_back(path: Path) -> None:
     """A hook may also remove a change from the commit."""
     hook(path, "pre-commit", "#!/bin/sh\ngit reset -q -- b\n")
@@ -212,9 +228,10 @@ def test_what_a_hook_starts_in_the_background_is_not_waited_for(path: Path) -> N
 def test_a_signal_while_a_hook_is_being_started_ends_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No hook is left running that nobody can end."""
     hook(path, "pre-commit", "#!/bin/sh\nexec sleep 60\n")
-    started = struck_at_start(monkeypatch)
-    with interrupts(), pytest.raises(Interrupted):
-        run_pre_commit(path)
+    with open_checkout(path) as checkout:
+        started = struck_at_start(monkeypatch)
+        with interrupts(), pytest.raises(Interrupted):
+            Hooks(checkout).run("pre-commit", ())
     assert [process.returncode for process in started] == [-signal.SIGTERM]
 
 
