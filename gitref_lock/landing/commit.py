@@ -10,7 +10,7 @@ from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import Oid
 from gitref_lock.landing import message as messages
 from gitref_lock.landing.checkout import Checkout
-from gitref_lock.landing.errors import LandingError
+from gitref_lock.landing.errors import HookError, LandingError
 from gitref_lock.landing.identity import Signature, signature
 from gitref_lock.landing.signing import sign_commit
 
@@ -48,15 +48,31 @@ def draft(checkout: Checkout, wish: CommitWish, now_s: int) -> Draft:
         trailers.append(f"Signed-off-by: {committer.name} <{committer.email}>")
     if body or trailers:
         body = messages.add_trailers(body, trailers)
-    if not body.strip() and not wish.allows_empty_message:
+    if not wish.allows_empty_message and messages.says_nothing(body, _cleanup(checkout)):
         raise LandingError("empty-message", "the commit message is empty", "give one with -m or -F")
     return Draft(body, author, committer)
 
 
+def after_hooks(checkout: Checkout, wish: CommitWish, message: str) -> str:
+    """Return the message that the hooks have left, cleaned up once more; raise HookError when nothing is left."""
+    message = cleaned(checkout, message)
+    if not wish.allows_empty_message and messages.says_nothing(message, _cleanup(checkout)):
+        raise HookError(
+            "hook-failed",
+            "prepare-commit-msg or commit-msg has left an empty commit message",
+            "nothing was pushed; correct the hook",
+        )
+    return message
+
+
 def cleaned(checkout: Checkout, message: str) -> str:
     """Return ``message`` cleaned up as commit.cleanup says."""
+    return messages.clean(message, _cleanup(checkout))
+
+
+def _cleanup(checkout: Checkout) -> str:
     mode = (checkout.setting("commit", "cleanup") or "default").lower()
-    return messages.clean(message, "whitespace" if mode == "default" else mode)
+    return "whitespace" if mode == "default" else mode
 
 
 def build_commit(checkout: Checkout, tree: Oid, parents: Sequence[Oid], what: Draft) -> Commit:

@@ -1,8 +1,8 @@
 """Run the hooks that git-commit(1) and git-push(1) would run, with the environment they expect (githooks(5)).
 
 pre-commit sees the content that is to be committed in a temporary index and may add to it; commit-msg and
-prepare-commit-msg may rewrite the message; pre-push is where Git LFS uploads. A hook that is not executable is passed
-over, as git does.
+prepare-commit-msg see it too, and may rewrite the message; pre-push is where Git LFS uploads. A hook that is not
+executable is passed over, as git does.
 """
 
 from __future__ import annotations
@@ -151,16 +151,23 @@ class Hooks:
                 entries[name] = entry
         return restaged(self._checkout, staged, wanted, entries)
 
-    def message(self, message: str, *, is_verified: bool) -> str:
-        """Run prepare-commit-msg and, unless --no-verify was given, commit-msg; return the message they leave."""
-        if self.find("prepare-commit-msg") is None and self.find("commit-msg") is None:
+    def message(self, message: str, staged: Staged, *, is_verified: bool) -> str:
+        """Run prepare-commit-msg and, unless --no-verify was given, commit-msg; return the message as they leave it.
+
+        They see what is to be committed, as pre-commit does; in a clone whose index only git reads, they see that one.
+        """
+        if not any(self.find(name) for name in ("prepare-commit-msg", *(("commit-msg",) if is_verified else ()))):
             return message
         with tempfile.TemporaryDirectory(dir=self._checkout.private_dir, prefix="hook-") as folder:
             path = Path(folder) / "COMMIT_EDITMSG"
             path.write_text(message, encoding="utf-8", errors="surrogateescape")
-            self.run("prepare-commit-msg", (str(path), "message"))
+            extra: dict[str, str] = {}
+            with suppress(UnreadableIndexError):
+                self._index_to_commit(staged, Path(folder) / "index")
+                extra["GIT_INDEX_FILE"] = str(Path(folder) / "index")
+            self.run("prepare-commit-msg", (str(path), "message"), extra)
             if is_verified:
-                self.run("commit-msg", (str(path),))
+                self.run("commit-msg", (str(path),), extra)
             return path.read_text(encoding="utf-8", errors="surrogateescape")
 
     def pre_push(self, remote: str, url: str, updates: Sequence[tuple[str, str, str, str]]) -> None:

@@ -9,7 +9,7 @@ from gitref_lock.landing.errors import LandingError
 
 _TRAILER = re.compile(r"[A-Za-z0-9-]+\s*:\s.*|\(cherry picked from commit [0-9a-f]+\)")
 _CONTINUED = re.compile(r"\s+\S.*")
-_SCISSORS = "# ------------------------ >8 ------------------------"
+_SIGNED_OFF = "Signed-off-by: "
 
 
 def join(messages: Sequence[str]) -> str:
@@ -21,13 +21,12 @@ def clean(message: str, mode: str = "whitespace") -> str:
     """Return ``message`` cleaned up; ``mode`` is a value of commit.cleanup.
 
     ``whitespace`` (git's default without an editor) drops leading and trailing empty lines and trailing blanks, and
-    folds runs of empty lines; ``strip`` drops comment lines too; ``verbatim`` changes nothing.
+    folds runs of empty lines, and so does ``scissors`` there; ``strip`` drops comment lines too; ``verbatim`` changes
+    nothing.
     """
     if mode == "verbatim":
         return message
     lines = message.split("\n")
-    if mode == "scissors" and _SCISSORS in lines:
-        lines = lines[: lines.index(_SCISSORS)]
     if mode == "strip":
         lines = [line for line in lines if not line.startswith("#")]
     kept: list[str] = []
@@ -37,6 +36,13 @@ def clean(message: str, mode: str = "whitespace") -> str:
             kept.append(line)
     text = "\n".join(kept).rstrip("\n")
     return text + "\n" if text else ""
+
+
+def says_nothing(message: str, mode: str) -> bool:
+    """Tell whether git would refuse a cleaned message as empty: sign-offs alone say nothing."""
+    if mode == "verbatim" and message:
+        return False
+    return all(line.startswith(_SIGNED_OFF) or not line.strip() for line in message.split("\n"))
 
 
 def _ends_in_trailers(paragraph: list[str]) -> bool:

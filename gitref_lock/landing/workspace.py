@@ -18,7 +18,7 @@ from gitref_lock.landing import edited
 from gitref_lock.landing.attributes import Attributes
 from gitref_lock.landing.change import Change
 from gitref_lock.landing.checkout import Checkout
-from gitref_lock.landing.commit import CommitWish, build_commit, draft
+from gitref_lock.landing.commit import CommitWish, after_hooks, build_commit, draft
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, parents_of
 from gitref_lock.landing.hooks import Hooks
@@ -86,7 +86,8 @@ def take_snapshot(checkout: Checkout, selection: Selection, wish: CommitWish, no
         if selection.runs_hooks:
             staged = hooks.pre_commit(staged)
         wanted = draft(checkout, wish, now_s)
-        message = hooks.message(wanted.message, is_verified=selection.runs_hooks)
+        message = hooks.message(wanted.message, staged, is_verified=selection.runs_hooks)
+        message = after_hooks(checkout, wish, message) if message != wanted.message else message
         base = edited.stand_in(checkout, head, staged.changes) if head is not None else None
         parents = [parent for parent in (base or head,) if parent is not None]
         built = build_commit(checkout, staged.tree, parents, replace(wanted, message=message))

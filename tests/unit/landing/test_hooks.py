@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from gitref_lock.errors import Interrupted, PolicyError
+from gitref_lock.landing.commit import CommitWish
 from gitref_lock.landing.errors import HookError
 from gitref_lock.landing.hooks import Hooks
 from gitref_lock.landing.stage import stage
 from gitref_lock.landing.staged import Staged
-from tests.support.clones import commit_staged, move_to, open_checkout, write
+from gitref_lock.landing.workspace import Selection, take_snapshot
+from tests.support.clones import NOW_S, commit_staged, move_to, open_checkout, write
 from tests.support.gitcli import git, git_result
 from tests.support.struck import interrupts, is_gone, struck_at_start
 
@@ -50,7 +52,7 @@ def test_no_hook_changes_nothing(path: Path) -> None:
     assert len(staged.changes) == 2
     assert said == []
     with open_checkout(path) as checkout:
-        assert Hooks(checkout).message("text\n", is_verified=True) == "text\n"
+        assert Hooks(checkout).message("text\n", staged, is_verified=True) == "text\n"
 
 
 def test_pre_commit_sees_exactly_what_is_to_be_committed(path: Path) -> None:
@@ -209,11 +211,66 @@ def test_message_hooks_rewrite_and_refuse(path: Path) -> None:
     hook(path, "prepare-commit-msg", '#!/bin/sh\necho "prepared $2" >> "$1"\n')
     hook(path, "commit-msg", '#!/bin/sh\ngrep -q forbidden "$1" && exit 1\necho checked >> "$1"\n')
     with open_checkout(path) as checkout:
-        hooks = Hooks(checkout)
-        assert hooks.message("text\n", is_verified=True) == "text\nprepared message\nchecked\n"
-        assert hooks.message("forbidden\n", is_verified=False) == "forbidden\nprepared message\n"
+        hooks, staged = Hooks(checkout), stage(checkout, ())
+        assert hooks.message("text\n", staged, is_verified=True) == "text\nprepared message\nchecked\n"
+        assert hooks.message("forbidden\n", staged, is_verified=False) == "forbidden\nprepared message\n"
         with pytest.raises(HookError, match="commit-msg"):
-            hooks.message("forbidden\n", is_verified=True)
+            hooks.message("forbidden\n", staged, is_verified=True)
+
+
+@pytest.mark.parametrize("name", ["prepare-commit-msg", "commit-msg"])
+def test_message_hooks_see_what_is_to_be_committed(path: Path, name: str) -> None:
+    """The message hooks' index holds the pushed paths only, like that of pre-commit."""
+    git("add", "b", cwd=path)
+    hook(path, name, "#!/bin/sh\ngit diff --cached --name-only\ngit diff-files --name-only\n")
+    with open_checkout(path) as checkout, checkout.exclusive():
+        hooks = Hooks(checkout)
+        hooks.message("text\n", stage(checkout, [b"a"]), is_verified=True)
+    assert hooks.said == ["a\nb\n"]
+
+
+def test_message_hooks_run_with_a_split_index(path: Path) -> None:
+    """An index that only git reads does not stop a hook that looks at the message."""
+    git("update-index", "--split-index", cwd=path)
+    hook(path, "commit-msg", '#!/bin/sh\necho "Change-Id: I1" >>"$1"\n')
+    with open_checkout(path) as checkout, checkout.exclusive():
+        assert Hooks(checkout).message("text\n", stage(checkout, ()), is_verified=True) == "text\nChange-Id: I1\n"
+
+
+_LEFT = r"a\n\n\n# c\n# ------------------------ >8 ------------------------\nz  \n; semi\n\n"
+
+
+@pytest.mark.parametrize("mode", ["default", "strip", "whitespace", "verbatim", "scissors"])
+@pytest.mark.parametrize("name", ["prepare-commit-msg", "commit-msg"])
+def test_what_hooks_leave_is_cleaned_as_by_git(path: Path, name: str, mode: str) -> None:
+    """commit.cleanup holds for the message that a hook has written."""
+    git("config", "commit.cleanup", mode, cwd=path)
+    hook(path, name, f"#!/bin/sh\nprintf '{_LEFT}' >\"$1\"\n")
+    with open_checkout(path) as checkout, checkout.exclusive():
+        snapshot = take_snapshot(checkout, Selection(), CommitWish(["given"]), NOW_S)
+    assert snapshot.commit is not None
+    git("commit", "-q", "-a", "-m", "given", cwd=path)
+    assert raw_message(path, snapshot.commit) == raw_message(path, "HEAD")
+
+
+@pytest.mark.parametrize("left", [r"", r"\n \n", r"\n\nSigned-off-by: a <b@example.invalid>\n"])
+@pytest.mark.parametrize("name", ["prepare-commit-msg", "commit-msg"])
+def test_a_hook_that_empties_the_message_stops_the_push(path: Path, name: str, left: str) -> None:
+    """Like `git commit`, a push refuses a message in which a hook has left nothing, unless that is allowed."""
+    hook(path, name, f"#!/bin/sh\nprintf '{left}' >\"$1\"\n")
+    with open_checkout(path) as checkout, checkout.exclusive():
+        with pytest.raises(HookError, match="empty commit message"):
+            take_snapshot(checkout, Selection(), CommitWish(["given"]), NOW_S)
+        allowed = take_snapshot(checkout, Selection(), CommitWish(["given"], allows_empty_message=True), NOW_S)
+    assert allowed.commit is not None
+    assert git_result("commit", "-q", "-a", "-m", "given", cwd=path).returncode
+    git("commit", "-q", "-a", "-m", "given", "--allow-empty-message", cwd=path)
+    assert raw_message(path, allowed.commit) == raw_message(path, "HEAD")
+
+
+def raw_message(path: Path, commit: str) -> bytes:
+    """Return the message of a commit, byte for byte."""
+    return git_result("cat-file", "commit", commit, cwd=path).stdout.partition(b"\n\n")[2]
 
 
 def test_what_a_hook_starts_in_the_background_is_not_waited_for(path: Path) -> None:
