@@ -57,7 +57,7 @@ class Selection:
 class Snapshot:
     """What is to land. ``commit`` is the new commit (None: nothing was staged), ``ours`` all commits to land.
 
-    ``hook_words`` is what the commit hooks printed.
+    ``hook_words`` is what the commit hooks printed. ``would_commit`` is True when a dry run has left a commit out.
     """
 
     head: Oid | None
@@ -65,24 +65,35 @@ class Snapshot:
     commit: Oid | None
     ours: OurCommits
     hook_words: tuple[str, ...] = ()
+    would_commit: bool = False
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to land."""
-        return not self.ours.commits
+        return not self.ours.commits and not self.would_commit
 
 
-def take_snapshot(checkout: Checkout, selection: Selection, wish: CommitWish, now_s: int) -> Snapshot:
-    """Stage, run the commit hooks, and build the new commit; raise LandingError for what stands in the way."""
+def take_snapshot(
+    checkout: Checkout, selection: Selection, wish: CommitWish, now_s: int, *, dry_run: bool = False
+) -> Snapshot:
+    """Stage, run the commit hooks, and build the new commit; raise LandingError for what stands in the way.
+
+    A dry run stages and looks for what stands in the way; it runs no hook and signs and makes no commit.
+    """
     checkout.require_settled()
     if _has_unmerged(checkout):
         raise LandingError("unmerged", "the index holds unmerged paths", "resolve them, or end the merge")
     head = checkout.head()
-    edited.forget_given_up(checkout, head)
+    if not dry_run:
+        edited.forget_given_up(checkout, head)
     staged = stage(checkout, selection.paths, take_all=selection.takes_all)
     hooks = Hooks(checkout)
-    commit: Oid | None = None
-    if not staged.is_empty or selection.allows_empty:
+    makes_commit = not staged.is_empty or selection.allows_empty
+    if dry_run:
+        if makes_commit:
+            draft(checkout, wish, now_s)
+        return Snapshot(head, staged, None, find_our_commits(checkout, head), would_commit=makes_commit)
+    if makes_commit:
         if selection.runs_hooks:
             staged = hooks.pre_commit(staged)
         wanted = draft(checkout, wish, now_s)
@@ -94,7 +105,7 @@ def take_snapshot(checkout: Checkout, selection: Selection, wish: CommitWish, no
         commit = Oid(built.id.decode("ascii"))
         ours = _with_new(checkout, commit, base or head)
         return Snapshot(head, staged, commit, _without(ours, base), tuple(hooks.said))
-    return Snapshot(head, staged, commit, find_our_commits(checkout, head), tuple(hooks.said))
+    return Snapshot(head, staged, None, find_our_commits(checkout, head), tuple(hooks.said))
 
 
 def _with_new(checkout: Checkout, commit: Oid, parent: Oid | None) -> OurCommits:

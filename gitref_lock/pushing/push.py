@@ -106,7 +106,7 @@ def _push(
         else:
             recovered = resume(remote, checkout, options.holder, deadline)
         now_s = int(remote.system.clock.wall())
-        snapshot = take_snapshot(checkout, options.selection, options.wish, now_s)
+        snapshot = take_snapshot(checkout, options.selection, options.wish, now_s, dry_run=options.dry_run)
         report = PushReport(branch, snapshot, _changes(snapshot), recovered=recovered)
         if options.tags and snapshot.is_empty:
             raise UsageError(

@@ -28,7 +28,7 @@ class PushReport:
     creates: bool = False
 
     def to_json(self) -> JsonObject:
-        """Return the report under the keys that scripts know."""
+        """Return the report under the keys that scripts know; a dry run has committed and pushed nothing."""
         landed, move = self.landed, self.move
         is_pushed = landed is not None and landed.how is not How.ALREADY
         return {

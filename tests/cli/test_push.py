@@ -295,6 +295,26 @@ def test_dry_run_says_what_would_land_and_changes_nothing(bare_repo: Repo, chang
     assert changed.git("status", "--porcelain") == status
 
 
+def test_a_dry_run_runs_no_hook_and_says_that_nothing_was_committed(bare_repo: Repo, changed: Repo) -> None:
+    """Hooks may write, so a dry run leaves all of them out; nothing is committed."""
+    refs = bare_repo.refs()
+    for name in ("pre-commit", "prepare-commit-msg", "commit-msg", "pre-push"):
+        hook = changed.path / ".git/hooks" / name
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\necho formatted >>mine.txt\ngit add mine.txt\nexit 1\n")
+        hook.chmod(0o755)
+    before = (changed.path / "mine.txt").read_bytes()
+    done = run(changed.path, "push", "-A", "-m", "mine", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["changes_detected"], said["committed"], said["pushed"], said["landed"]) == (True, False, False, None)
+    assert [item["path"] for item in said["changes"]] == ["data.json", "mine.txt"]
+    assert said["commit_hash"] == changed.git("rev-parse", "HEAD")
+    assert (changed.path / "mine.txt").read_bytes() == before
+    assert bare_repo.refs() == refs
+    assert "would land on main" in run(changed.path, "push", "-A", "-m", "mine", "--dry-run").stderr
+
+
 def test_a_tag_lands_in_the_same_swap(bare_repo: Repo, changed: Repo) -> None:
     """--tag makes an annotated tag on the landed commit; one that exists already refuses the whole push."""
     done = run(changed.path, "push", "-A", "-m", "mine", "--tag", "v1", "--json")
