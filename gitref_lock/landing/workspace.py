@@ -15,21 +15,22 @@ from dulwich.objects import ObjectID, ShaFile
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.names import InvalidNameError, Oid, oid
 from gitref_lock.landing import edited
-from gitref_lock.landing.attributes import Attributes
+from gitref_lock.landing.attributes import Attributes, Value
 from gitref_lock.landing.change import Change
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.commit import CommitWish, after_hooks, build_commit, draft
-from gitref_lock.landing.errors import LandingError
+from gitref_lock.landing.errors import LandingError, NeedsGitError
 from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, parents_of
 from gitref_lock.landing.hooks import Hooks
 from gitref_lock.landing.identity import signature
-from gitref_lock.landing.index_file import UnreadableIndexError
+from gitref_lock.landing.index_file import UnreadableIndexError, empty_index
 from gitref_lock.landing.merge.policy import Policy
 from gitref_lock.landing.replay import Committer, Replayer
 from gitref_lock.landing.signing import sign_commit, wants_signature
 from gitref_lock.landing.stage import stage
 from gitref_lock.landing.staged import Staged
 from gitref_lock.landing.worktree import WorkTree
+from gitref_lock.remotes import children
 
 _CI_COMMITS = (
     "GITHUB_SHA",
@@ -230,10 +231,22 @@ def merge_attribute(checkout: Checkout) -> Callable[[bytes], str | None]:
     """
     rules: list[Attributes] = []
 
+    def value_of(path: bytes) -> Value:
+        try:
+            if not rules:
+                rules.append(Attributes(checkout, checkout.read_index(), WorkTree(checkout.work_tree)))
+            return rules[0].of(path).get(b"merge")
+        except (UnreadableIndexError, NeedsGitError) as reason:
+            # without git the files of the work tree tell: those that only such an index has are rare
+            told = _git_value(checkout, path)
+            if told is None and isinstance(reason, NeedsGitError):
+                raise LandingError("needs-git", f"{reason}; only an installed git can fetch it") from reason
+            if told is None:
+                return Attributes(checkout, empty_index(), WorkTree(checkout.work_tree)).of(path).get(b"merge")
+            return told[0]
+
     def of(path: bytes) -> str | None:
-        if not rules:
-            rules.append(Attributes(checkout, checkout.read_index(), WorkTree(checkout.work_tree)))
-        value = rules[0].of(path).get(b"merge")
+        value = value_of(path)
         if isinstance(value, bool):
             return "set" if value else "unset"
         name = value.decode("utf-8", "replace") if value is not None else checkout.setting("merge", "default")
@@ -244,3 +257,17 @@ def merge_attribute(checkout: Checkout) -> Callable[[bytes], str | None]:
         return f"driver:{name}" if checkout.setting("merge", "driver", name) else None
 
     return of
+
+
+def _git_value(checkout: Checkout, path: bytes) -> tuple[Value] | None:
+    """Return the ``merge`` attribute of a path as git tells it, None when git cannot be asked."""
+    words = [b"git", b"check-attr", b"-z", b"merge", b"--", path]
+    try:
+        done = children.run(words, folder=checkout.work_tree, environ=checkout.environ)
+    except OSError:
+        return None
+    if done.returncode:
+        return None
+    word = done.stdout.split(b"\0")[2]
+    plain: dict[bytes, Value] = {b"unspecified": None, b"set": True, b"unset": False}
+    return (plain.get(word, word),)
