@@ -121,14 +121,15 @@ class Attributes:
     def _folder_rules(self, folder: bytes) -> tuple[Rule, ...]:
         known = self._folders.get(folder)
         if known is None:
-            name = folder + b"/.gitattributes" if folder else b".gitattributes"
-            content = self._content(name, folder)
+            content = self.content(folder)
             base = folder + b"/" if folder else b""
             known = parse_rules(content, base, macros_allowed=not folder) if content else ()
             self._folders[folder] = known
         return known
 
-    def _content(self, name: bytes, folder: bytes) -> bytes | None:
+    def content(self, folder: bytes) -> bytes | None:
+        """Return the .gitattributes file of ``folder``, None when there is none."""
+        name = folder + b"/.gitattributes" if folder else b".gitattributes"
         if name in self._overlay:
             return self._overlay[name]
         content = read_plain(self._tree.full(name)) if self._tree.is_real_folder(folder) else None

@@ -24,9 +24,9 @@ from gitref_lock.landing.convert import Converter
 from gitref_lock.landing.errors import NeedsGitError
 from gitref_lock.landing.index_file import Entry, IndexFile, StatData, stat_data
 from gitref_lock.landing.journal import MovePath
+from gitref_lock.landing.smudge import GitContent
 from gitref_lock.landing.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK
 from gitref_lock.landing.worktree import WorkTree
-from gitref_lock.remotes.children import run
 
 _FILES = "files-"
 _FOLDERS = (_FILES, "hook-", "stage-", "driver-", "rescue-", "sign-", "tmp")
@@ -49,14 +49,10 @@ class Placer:
         self._checkout = checkout
         self._tree = WorkTree(checkout.work_tree)
         self._folder = checkout.private_dir / (_FILES + nonce)
-        overlay = {
-            item.path: checkout.blob(item.new.oid) if item.new and item.new.mode in {REGULAR, EXECUTABLE} else None
-            for item in paths
-            if item.path.rpartition(b"/")[2] == b".gitattributes"
-        }
+        self._index = index
+        self._rules = [item for item in paths if item.path.rpartition(b"/")[2] == b".gitattributes"]
         present = Converter(checkout, Attributes(checkout, index, self._tree))
         self._comparer = Comparer(checkout, index, present, self._leave)
-        self._next = Converter(checkout, Attributes(checkout, index, self._tree, overlay))
         self.left: list[Left] = []
         self._placed: dict[bytes, StatData] = {}
 
@@ -76,11 +72,14 @@ class Placer:
             return []
         self.discard()
         self._folder.mkdir()
+        attributes = self._coming_attributes(tasks)
+        converter = Converter(self._checkout, attributes)
+        through_git = GitContent(self._checkout, attributes, self._folder / "git")
         ready = []
         for number, task in enumerate(tasks):
             new = task.item.new
             if new is not None and new.mode != GITLINK:
-                data = self._content(task.item)
+                data = self._content(task.item, converter, through_git)
                 if data is None:
                     continue
                 task.prepared = self._folder / str(number)
@@ -91,7 +90,22 @@ class Placer:
             ready.append(task)
         return ready
 
-    def _content(self, item: MovePath) -> bytes | None:
+    def _coming_attributes(self, tasks: Sequence[Task]) -> Attributes:
+        """Return the attributes as they will be when the tasks are done.
+
+        A .gitattributes file that is left keeps its say; where there is none, git reads the one in the next index.
+        """
+        changed = {task.item.path for task in tasks}
+        overlay = {
+            item.path: self._checkout.blob(item.new.oid)
+            if item.new and item.new.mode in {REGULAR, EXECUTABLE}
+            else None
+            for item in self._rules
+            if item.path in changed or self._tree.lstat(item.path) is None
+        }
+        return Attributes(self._checkout, self._index, self._tree, overlay)
+
+    def _content(self, item: MovePath, converter: Converter, through_git: GitContent) -> bytes | None:
         assert item.new is not None
         data = self._checkout.blob(item.new.oid)
         if data is not None and item.new.mode == SYMLINK:
@@ -99,24 +113,13 @@ class Placer:
         reason = "its content is not in this partial clone"
         if data is not None:
             try:
-                return self._next.to_work_tree(item.path, data)
+                return converter.to_work_tree(item.path, data)
             except NeedsGitError as error:
                 reason = str(error)
-        smudged = self._content_from_git(item)
+        smudged = through_git.of(item.path, item.new)
         if smudged is None:
             self._leave(item, f"{reason}, and git could not write it")
         return smudged
-
-    def _content_from_git(self, item: MovePath) -> bytes | None:
-        assert item.new is not None
-        how = "--filters" if item.new.mode != SYMLINK else "blob"
-        name = os.fsdecode(item.path)
-        command = ["git", "cat-file", how, *([f"--path={name}"] if how == "--filters" else []), item.new.oid.decode()]
-        try:
-            done = run(command, folder=self._checkout.work_tree, environ=self._checkout.environ)
-        except OSError:
-            return None
-        return done.stdout if done.returncode == 0 else None
 
     def discard(self) -> None:
         """Remove what was prepared."""
