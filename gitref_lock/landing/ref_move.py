@@ -17,9 +17,12 @@ from dulwich.objects import Commit
 from gitref_lock.core.names import ZERO_OID, Oid, RefName
 from gitref_lock.landing.checkout import Checkout, raw
 from gitref_lock.landing.hardening import REFERENCE, hardened
+from gitref_lock.remotes.gitconfig_parse import RemoteConfigError
 
 _PREFIX = "ref-"
 _TAIL_BYTES = 4096
+_LOGGED = ("HEAD", "refs/heads/", "refs/remotes/", "refs/notes/")
+"""Which refs have a reflog unless core.logAllRefUpdates says ``always``."""
 
 
 class RefHeldError(Exception):
@@ -97,7 +100,7 @@ def _is_same(lock: Path, own: Path) -> bool:
 
 def _log(checkout: Checkout, name: RefName, old: Oid | None, new: Oid, commit: Commit, note: bytes) -> None:
     """Add the reflog lines that git would write, once: for the ref, and for HEAD when the ref is checked out."""
-    if not checkout.flag("core", "logAllRefUpdates", default=True):
+    if not _wants_log(checkout, name):
         return
     names = [name]
     if name != "HEAD" and checkout.head_ref() == name:
@@ -107,6 +110,20 @@ def _log(checkout: Checkout, name: RefName, old: Oid | None, new: Oid, commit: C
         log = (checkout.git_dir if one == "HEAD" else checkout.common_dir) / "logs" / os.fsdecode(raw(one))
         if not _last_line(log).startswith(start):
             checkout.log_ref(one, old, new, commit, note)
+
+
+def _wants_log(checkout: Checkout, name: RefName) -> bool:
+    """Tell whether git would log this ref (git-config(1), "core.logAllRefUpdates").
+
+    A value that git would refuse counts as none: the landing is on the remote by now, and a line too many harms nobody.
+    """
+    if (checkout.setting("core", "logAllRefUpdates") or "").lower() == "always":
+        return True
+    try:
+        is_wanted = checkout.flag("core", "logAllRefUpdates", default=True)
+    except RemoteConfigError:
+        is_wanted = True
+    return is_wanted and name.startswith(_LOGGED)
 
 
 def _last_line(path: Path) -> bytes:
