@@ -17,13 +17,13 @@ from gitref_lock.landing import scan
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.dating import file_system_second
 from gitref_lock.landing.errors import LandingError, PathspecError, StagingError, UnfinishedOperationError
+from gitref_lock.landing.index_access import EMPTY_TREE, without_pathspec_switches
 from gitref_lock.landing.index_file import UNKNOWN_STAT, Entry, UnreadableIndexError, read_index
 from gitref_lock.landing.index_patch import new_entry
 from gitref_lock.landing.staged import Selection, Staged, assemble
 from gitref_lock.landing.trees import GITLINK, PathChange, TreeEntry, change
 from gitref_lock.remotes import children
 
-_EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _REFUSALS: tuple[tuple[str, str, type[LandingError]], ...] = (
     ("did not match any file", "no-such-path", PathspecError),
     ("are ignored by one of your", "path-ignored", PathspecError),
@@ -65,7 +65,8 @@ class _GitStager:
         self._base = checkout.head()
         self._began_s = file_system_second(checkout.private_dir)
 
-    def _git(self, *arguments: str | bytes, stdin: bytes = b"") -> bytes:
+    def _git(self, *arguments: str | bytes, stdin: bytes = b"", is_users: bool = False) -> bytes:
+        """Run git; only the PATHs of the user, ``is_users``, mean what the user's environment says about PATHs."""
         # fsmonitor and the untracked cache belong to the real index, not to a copy of it
         prefix = [
             "git",
@@ -77,7 +78,8 @@ class _GitStager:
             "advice.addIgnoredFile=true",
         ]
         folder = self._checkout.work_tree / os.fsdecode(self._checkout.prefix)
-        done = children.run([*prefix, *arguments], folder=folder, environ=self._environment, stdin=stdin)
+        environ = self._environment if is_users else without_pathspec_switches(self._environment)
+        done = children.run([*prefix, *arguments], folder=folder, environ=environ, stdin=stdin)
         if done.returncode:
             raise _refusal(done.stderr)
         return done.stdout
@@ -108,19 +110,20 @@ class _GitStager:
         """Add the paths; one whose removal is staged already matches nothing any more and is no error."""
         stdin = b"\0".join(pathspecs) + b"\0"
         try:
-            self._git("add", "--pathspec-from-file=-", "--pathspec-file-nul", stdin=stdin)
+            self._git("add", "--pathspec-from-file=-", "--pathspec-file-nul", stdin=stdin, is_users=True)
         except PathspecError as error:
             if error.code != "no-such-path":
                 raise
             remaining = []
             for one in pathspecs:
-                if self._differences([one]) and not self._git("ls-files", "-z", "--", one):
+                if self._differences([one]) and not self._git("ls-files", "-z", "--", one, is_users=True):
                     continue
                 remaining.append(one)
             if len(remaining) == len(pathspecs):
                 raise
             if remaining:
-                self._git("add", "--pathspec-from-file=-", "--pathspec-file-nul", stdin=b"\0".join(remaining) + b"\0")
+                stdin = b"\0".join(remaining) + b"\0"
+                self._git("add", "--pathspec-from-file=-", "--pathspec-file-nul", stdin=stdin, is_users=True)
 
     def _gitlinks(self) -> frozenset[bytes]:
         """Return the submodules that are known before anything is added."""
@@ -133,8 +136,9 @@ class _GitStager:
     def _differences(self, pathspecs: Sequence[bytes]) -> Mapping[bytes, PathChange]:
         """Return what the temporary index holds beside the commit, limited to ``pathspecs``."""
         fields = self._git(
-            "diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", "--ignore-submodules=none",
-            self._base or _EMPTY_TREE, "--", *pathspecs,
+            "diff-index", "--cached", "--ita-invisible-in-index", "--raw", "-z", "--no-renames", "--no-abbrev",
+            "--ignore-submodules=none", self._base or EMPTY_TREE, "--", *pathspecs,
+            is_users=True,
         ).split(b"\0")  # fmt: skip
         found = {}
         for facts, path in zip(fields[::2], fields[1::2], strict=False):
