@@ -7,12 +7,15 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from dulwich.errors import NotGitRepository
 from dulwich.objects import Blob
+from dulwich.repo import Repo, UnsupportedExtension, UnsupportedVersion
 
 from gitref_lock.core.lean import dataclass
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.convert import Converter
 from gitref_lock.landing.errors import NeedsGitError, StagingError
+from gitref_lock.landing.ignore import Ignores
 from gitref_lock.landing.index_file import Entry, IndexFile
 from gitref_lock.landing.journal import MovePath
 from gitref_lock.landing.scan import is_unchanged
@@ -47,12 +50,17 @@ class Comparer:
         self._converter = converter
         self._leave = leave
         self._tree = WorkTree(checkout.work_tree)
+        self._ignores = Ignores(checkout, index, self._tree)
         self._trusts_mode = checkout.flag("core", "fileMode", default=True)
+        self.private: set[bytes] = set()
+        """The paths left whose files git was told to keep out of commits."""
 
     def content_of(self, path: bytes, st: os.stat_result, entry: Entry | None) -> TreeEntry | None:
         """Return mode and blob id that staging the file would give; None when that cannot be told."""
         if entry is not None and is_unchanged(self._index, entry, st):
             return TreeEntry(entry.mode, entry.oid)
+        if stat.S_ISDIR(st.st_mode):
+            return self._submodule(path)
         mode = self._mode(st, entry)
         try:
             data = self._tree.read(path, st)
@@ -64,6 +72,17 @@ class Comparer:
         except (OSError, StagingError):
             return None
         return TreeEntry(mode, bytes(Blob.from_string(clean).id))
+
+    def _submodule(self, path: bytes) -> TreeEntry | None:
+        """Return the commit that is checked out in a submodule, None for any other folder."""
+        full = self._tree.full(path)
+        if not is_repository(full):
+            return None
+        try:
+            with Repo(os.fsdecode(full)) as submodule:
+                return TreeEntry(GITLINK, bytes(submodule.head()))
+        except (NotGitRepository, UnsupportedVersion, UnsupportedExtension, KeyError, ValueError, OSError):
+            return None
 
     def _mode(self, st: os.stat_result, entry: Entry | None) -> int:
         if stat.S_ISLNK(st.st_mode):
@@ -86,11 +105,14 @@ class Comparer:
     def task(self, item: MovePath, entry: Entry | None) -> Task | None:
         """Return what is to be done for one path; None when nothing is, or when it is left."""
         expected, new = item.on_disk, item.new
-        if new == expected or (entry is not None and entry.is_skip_worktree):
+        if new == expected:
             return None
         st = self._tree.lstat(item.path)
+        if entry is not None and entry.is_skip_worktree:
+            self._look_at_hidden(item, st, entry)
+            return None
         if new is not None and new.mode == GITLINK:
-            return Task(item, None) if st is None else None
+            return self._for_gitlink(item, st)
         if expected is not None and expected.mode == GITLINK:
             return self._after_gitlink(item, st)
         if st is None:
@@ -101,6 +123,14 @@ class Comparer:
         if stat.S_ISDIR(st.st_mode):
             return self._instead_of_folder(item)
         return self._instead_of_file(item, st, entry)
+
+    def _look_at_hidden(self, item: MovePath, st: os.stat_result | None, entry: Entry) -> None:
+        """Name a file that is here although git was told to leave it out, unless it is as it will be committed."""
+        if st is None or stat.S_ISDIR(st.st_mode) or self.content_of(item.path, st, entry) == item.new:
+            return
+        if item.new is None:
+            self.private.add(item.path)  # without its entry it would be like any other new file
+        self._leave(item, "it is here, and git was told to leave it alone")
 
     def _instead_of_folder(self, item: MovePath) -> Task | None:
         if item.new is None:
@@ -115,12 +145,30 @@ class Comparer:
         if found is not None and found == item.new:
             return None
         if item.on_disk is None:
+            if self._is_ignored(item.path):
+                self.private.add(item.path)
             self._leave(item, "an untracked file of that name is here")
             return None
         if found != item.on_disk:
             self._leave(item, "it was edited here")
             return None
         return Task(item, st)
+
+    def _is_ignored(self, path: bytes) -> bool:
+        try:
+            return self._ignores.is_ignored(path)
+        except NeedsGitError:
+            return True  # rules that cannot be read may well mean it
+
+    def _for_gitlink(self, item: MovePath, st: os.stat_result | None) -> Task | None:
+        """Handle a submodule that comes or changes: what is checked out there stays, and is named where it is older."""
+        if st is None:
+            return Task(item, None)
+        if stat.S_ISDIR(st.st_mode) and not is_repository(self._tree.full(item.path)):
+            return None
+        if self.content_of(item.path, st, None) != item.new:
+            self._leave(item, "the submodule stays as it is here, see 'git submodule update'")
+        return None
 
     def _after_gitlink(self, item: MovePath, st: os.stat_result | None) -> Task | None:
         """Handle a submodule that goes away: an empty folder may go, a populated one stays."""

@@ -8,8 +8,10 @@ push of that path is a three-way merge from it, as if the edit had been committe
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 from dulwich.objects import Commit, ObjectID
 
@@ -28,8 +30,29 @@ from gitref_lock.landing.worktree import WorkTree
 _NAME = "edited.json"
 
 
+class Note(NamedTuple):
+    """What the edit of a file stands on, None when the path did not exist.
+
+    A file that ``is_withheld`` is one that git was told to keep out of commits: it lands only when it is named.
+    """
+
+    base: TreeEntry | None
+    is_withheld: bool = False
+
+
 def bases(checkout: Checkout) -> dict[bytes, TreeEntry | None]:
-    """Return by path what the edits stand on (None: the path did not exist); empty when nothing is remembered.
+    """Return by path what the edits stand on (None: the path did not exist); see ``notes``."""
+    return {path: note.base for path, note in notes(checkout).items()}
+
+
+def withheld(checkout: Checkout, named: Collection[bytes] = ()) -> frozenset[bytes]:
+    """Return the files that a push leaves out, except those that the PATHs ``named`` name by themselves."""
+    given = {os.path.normpath(checkout.prefix + one) for one in named}
+    return frozenset(path for path, note in notes(checkout).items() if note.is_withheld and path not in given)
+
+
+def notes(checkout: Checkout) -> dict[bytes, Note]:
+    """Return what is remembered, by path.
 
     A note that is damaged is set aside: without it the clone is as any other clone. Raises LandingError when it cannot
     be set aside.
@@ -39,7 +62,7 @@ def bases(checkout: Checkout) -> dict[bytes, TreeEntry | None]:
         return _decode(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (ValueError, TypeError, AttributeError, RecursionError) as damage:
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as damage:
         aside = path.with_name(_NAME + ".damaged")
         try:
             path.replace(aside)
@@ -52,39 +75,45 @@ def bases(checkout: Checkout) -> dict[bytes, TreeEntry | None]:
         return {}
 
 
-def _decode(data: bytes) -> dict[bytes, TreeEntry | None]:
-    """Return what was written; raise ValueError, TypeError, AttributeError or RecursionError for anything else."""
-    found: dict[bytes, TreeEntry | None] = {}
+def _decode(data: bytes) -> dict[bytes, Note]:
+    """Return what was written; raise ValueError, TypeError, AttributeError, LookupError or RecursionError else."""
+    found: dict[bytes, Note] = {}
     for name, entry in json.loads(data).items():
-        if entry is None:
-            found[raw(name)] = None
-            continue
-        mode, named = entry
-        found[raw(name)] = TreeEntry(int(mode), oid(named).encode("ascii"))
+        is_withheld = isinstance(entry, dict)
+        base = entry["withheld"] if is_withheld else entry
+        if base is not None:
+            mode, named = base
+            base = TreeEntry(int(mode), oid(named).encode("ascii"))
+        found[raw(name)] = Note(base, is_withheld)
     return found
 
 
-def _write(checkout: Checkout, known: Mapping[bytes, TreeEntry | None]) -> None:
+def _encoded(note: Note) -> object:
+    base = None if note.base is None else [note.base.mode, note.base.oid.decode("ascii")]
+    return {"withheld": base} if note.is_withheld else base
+
+
+def _write(checkout: Checkout, known: Mapping[bytes, Note]) -> None:
     path = checkout.private_dir / _NAME
     if not known:
         path.unlink(missing_ok=True)
         return
-    stored = {
-        text(name): None if entry is None else [entry.mode, entry.oid.decode("ascii")] for name, entry in known.items()
-    }
+    stored = {text(name): _encoded(note) for name, note in known.items()}
     write_private(path, json.dumps(stored).encode("ascii"))
 
 
-def remember(checkout: Checkout, move: Move, left: Collection[bytes]) -> None:
+def remember(checkout: Checkout, move: Move, left: Collection[bytes], private: Collection[bytes] = ()) -> None:
     """Note what the files that this move left alone stand on, and forget those that it has brought up to date.
 
-    Call only for a move that has gone through the files. Raises OSError or LandingError.
+    ``private`` are those that git was told to keep out of commits. Call only for a move that has gone through the
+    files. Raises OSError or LandingError.
     """
-    known = bases(checkout)
+    known = notes(checkout)
     before = dict(known)
     for item in move.paths:
         if item.path in left:
-            known.setdefault(item.path, item.own if item.is_own else item.old)
+            note = known.setdefault(item.path, Note(item.own if item.is_own else item.old))
+            known[item.path] = note._replace(is_withheld=note.is_withheld or item.path in private)
         else:
             known.pop(item.path, None)
     if known != before:
@@ -96,7 +125,7 @@ def forget_given_up(checkout: Checkout, head: Oid | None) -> None:
 
     While anything is stashed nothing is forgotten, for the edit may come back from there. Raises LandingError.
     """
-    known = bases(checkout)
+    known = notes(checkout)
     if not known or checkout.ref(RefName("refs/stash")) is not None:
         return
     try:
@@ -107,14 +136,14 @@ def forget_given_up(checkout: Checkout, head: Oid | None) -> None:
     converter = Converter(checkout, Attributes(checkout, index, files))
     comparer = Comparer(checkout, index, converter, lambda _item, _reason: None)
     kept = {}
-    for path, base in known.items():
+    for path, note in known.items():
         entry = index.find(path)
         at_head = lookup(checkout.store, tree.encode("ascii") if tree is not None else None, path)
         st = files.lstat(path)
         here = comparer.content_of(path, st, entry) if st is not None else None
         is_told = st is None or here is not None
         if not (is_told and at_head == here == tree_entry(entry)):
-            kept[path] = base
+            kept[path] = note
     if kept != known:
         with suppress(OSError):  # a base that stays costs a conflict at worst
             _write(checkout, kept)

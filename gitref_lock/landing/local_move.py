@@ -12,7 +12,7 @@ they are and reported (docs/protocol.md, section 6).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 
 from dulwich.file import FileLocked
@@ -24,7 +24,14 @@ from gitref_lock.landing.checkout import Checkout, text
 from gitref_lock.landing.compare import Task
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.index_access import IndexAccess, take_index
-from gitref_lock.landing.index_file import SKIP_WORKTREE, UNKNOWN_STAT, Entry, StatData, UnreadableIndexError
+from gitref_lock.landing.index_file import (
+    ASSUME_VALID,
+    SKIP_WORKTREE,
+    UNKNOWN_STAT,
+    Entry,
+    StatData,
+    UnreadableIndexError,
+)
 from gitref_lock.landing.index_lock import IndexHeldError, remove_stale
 from gitref_lock.landing.index_patch import new_entry
 from gitref_lock.landing.journal import (
@@ -183,7 +190,7 @@ class _Mover:
         self._step("place-files")
         placer.place(tasks, self._step)
         self._left[:0] = placer.left
-        unnoted = self._remember()
+        unnoted = self._remember(placer.private)
         self._step("refresh-index")
         try:
             index.refresh(_with_status(edits, placer.statuses(self._move.began_s)))
@@ -199,13 +206,13 @@ class _Mover:
         if unnoted is not None:
             raise unnoted
 
-    def _remember(self) -> OSError | LandingError | None:
+    def _remember(self, private: Collection[bytes]) -> OSError | LandingError | None:
         """Note what the edits of the files left here stand on; return what prevented it, so that the journal waits.
 
         Done while git cannot commit yet: were the branch moved on first, a move that is done again would stop early.
         """
         try:
-            edited.remember(self._checkout, self._move, {item.path for item in self._left})
+            edited.remember(self._checkout, self._move, {item.path for item in self._left}, private)
         except (OSError, LandingError) as error:
             return error
         return None
@@ -243,7 +250,10 @@ class _Mover:
             hidden = entry.is_skip_worktree if entry is not None else not rules.includes(item.path)
             known = item.stat if item.is_own and item.own == item.new and item.stat is not None else UNKNOWN_STAT
             extended = SKIP_WORKTREE if hidden else 0
-            edits[item.path] = new_entry(item.path, item.new.mode, item.new.oid, known, extended=extended)
+            wanted = new_entry(item.path, item.new.mode, item.new.oid, known, extended=extended)
+            if entry is not None and entry.is_assumed_valid:
+                wanted = wanted._replace(flags=wanted.flags | ASSUME_VALID)
+            edits[item.path] = wanted
         return edits
 
     def _move_branch(self) -> None:

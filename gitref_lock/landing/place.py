@@ -13,7 +13,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from gitref_lock.core.lean import dataclass
@@ -58,6 +58,11 @@ class Placer:
 
     def _leave(self, item: MovePath, reason: str) -> None:
         self.left.append(Left(item.path, reason))
+
+    @property
+    def private(self) -> Collection[bytes]:
+        """The paths left whose files git was told to keep out of commits."""
+        return self._comparer.private
 
     def task(self, item: MovePath, entry: Entry | None) -> Task | None:
         """Return what is to be done for one path; None when nothing is, or when it is left (then noted)."""

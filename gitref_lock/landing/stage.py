@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dulwich.objects import Blob
 
 from gitref_lock.core.names import Oid
-from gitref_lock.landing import pathspec, scan
+from gitref_lock.landing import edited, pathspec, scan
 from gitref_lock.landing.attributes import Attributes
 from gitref_lock.landing.checkout import Checkout, text
 from gitref_lock.landing.convert import Converter
@@ -92,6 +92,7 @@ class _InProcess:
         self._entries: dict[bytes, Entry | None] = {}
         self._wanted: dict[bytes, TreeEntry | None] = {}
         self._differences: Mapping[bytes, Difference] | None = None
+        self._withheld = edited.withheld(checkout, given)
         self._began_s = file_system_second(checkout.private_dir)
 
     def run(self) -> Staged:
@@ -140,6 +141,8 @@ class _InProcess:
             if checks_skipped and entry.is_skip_worktree:
                 if st is not None:
                     raise NeedsGitError(f"{text(entry.path)} is present although the sparse checkout leaves it out")
+                continue
+            if entry.path in self._withheld:
                 continue
             if entry.mode == GITLINK:
                 self._take_gitlink(entry, st)
@@ -194,7 +197,8 @@ class _InProcess:
         walk = scan.UntrackedScan(self._index, self._files, self._ignores, self._specs)
         for folder in folders:
             for file in walk.walk(folder):
-                self._take_file(file.path, file.st, None)
+                if file.path not in self._withheld:
+                    self._take_file(file.path, file.st, None)
 
     def _take_named(self) -> None:
         """Add the untracked files that the PATHs mean, and paths whose removal is staged already."""

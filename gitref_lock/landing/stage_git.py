@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gitref_lock.landing import scan
+from gitref_lock.landing import edited, scan
 from gitref_lock.landing.checkout import Checkout
 from gitref_lock.landing.dating import file_system_second
 from gitref_lock.landing.errors import LandingError, PathspecError, StagingError, UnfinishedOperationError
@@ -99,12 +99,32 @@ class _GitStager:
         elif not before:
             selection = Selection.TRACKED
             self._git("add", "-u", "--", ":/")
-        after = self._differences([])
+        after = self._without_left(before, self._differences([]), pathspecs)
         for item in after.values():
             if item.new_mode == GITLINK and item.path not in gitlinks:
                 raise scan.embedded(item.path)
-        chosen = self._differences(pathspecs) if pathspecs else after
+        chosen = after
+        if pathspecs:
+            chosen = {path: after[path] for path in self._differences(pathspecs) if path in after}
         return self._result(before, after, chosen, selection)
+
+    def _without_left(
+        self, before: Mapping[bytes, PathChange], after: Mapping[bytes, PathChange], pathspecs: Sequence[bytes]
+    ) -> Mapping[bytes, PathChange]:
+        """Return ``after`` with what was staged ``before`` for files that are withheld and for submodules left behind.
+
+        A submodule that is checked out as it was before the remote moved it on holds no change.
+        """
+        found = dict(after)
+        withheld = edited.withheld(self._checkout, pathspecs)
+        for path, note in edited.notes(self._checkout).items():
+            item = found.get(path)
+            is_behind = item is not None and item.new_mode == GITLINK and item.new == note.base
+            if item is not None and (path in withheld or is_behind):
+                del found[path]
+                if path in before:
+                    found[path] = before[path]
+        return found
 
     def _add_paths(self, pathspecs: Sequence[bytes]) -> None:
         """Add the paths; one whose removal is staged already matches nothing any more and is no error."""

@@ -177,8 +177,10 @@ def test_an_edit_that_is_kept_elsewhere_is_not_forgotten(
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"{", b"[]", b'{"a": 1}', b'{"a": [33188, "x"]}', b'{"a": ["x", 1]}', b"\xff", b"[" * 100000]
-)
+    "damage",
+    [b"", b"{", b"[]", b'{"a": 1}', b'{"a": [33188, "x"]}', b'{"a": ["x", 1]}', b'{"a": {}}', b'{"a": {"withheld": 1}}',
+     b"\xff", b"[" * 100000],
+)  # fmt: skip
 def test_a_damaged_note_is_set_aside(two: tuple[Repo, Repo], bare_repo: Repo, repo_url: str, damage: bytes) -> None:
     """A note that cannot be read ends no push: it is kept beside, and the clone goes on like one without it."""
     mine, _ = two
