@@ -24,7 +24,7 @@ from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.index_file import UnreadableIndexError
 from gitref_lock.landing.journal import Move, write_private
 from gitref_lock.landing.staged import tree_entry
-from gitref_lock.landing.trees import PathChange, TreeEntry, apply_changes, lookup
+from gitref_lock.landing.trees import EXECUTABLE, REGULAR, PathChange, TreeEntry, apply_changes, lookup
 from gitref_lock.landing.worktree import WorkTree
 
 _NAME = "edited.json"
@@ -149,14 +149,33 @@ def forget_given_up(checkout: Checkout, head: Oid | None) -> None:
             _write(checkout, kept)
 
 
+def _is_merged_by_hand(checkout: Checkout, base: TreeEntry | None, item: PathChange) -> bool:
+    ours, theirs = item.new, item.old
+    if ours is None or theirs is None or ours.mode != theirs.mode:
+        return False
+    versions = [entry for entry in (base, ours, theirs) if entry is not None]
+    if any(entry.mode not in {REGULAR, EXECUTABLE} for entry in versions):
+        return False
+    from gitref_lock.landing.hand_merge import holds  # late: most pushes have no file that was left
+
+    contents = [checkout.blob(entry.oid) if entry is not None else b"" for entry in (base, ours, theirs)]
+    old, mine, new = contents
+    return old is not None and mine is not None and new is not None and holds(old, mine, new)
+
+
 def stand_in(checkout: Checkout, head: Oid, changes: Collection[PathChange]) -> Oid | None:
     """Return a commit on ``head`` that holds these paths as their edits found them; None when no edit is older.
 
-    It is never sent: it is only what the new commit is measured against.
+    A file that holds what the remote changed has been merged by hand: it stands on ``head``. The commit is never sent:
+    it is only what the new commit is measured against.
     """
     found = bases(checkout)
     older: Mapping[bytes, TreeEntry | None] = {
-        item.path: found[item.path] for item in changes if item.path in found and found[item.path] != item.old
+        item.path: found[item.path]
+        for item in changes
+        if item.path in found
+        and found[item.path] != item.old
+        and not _is_merged_by_hand(checkout, found[item.path], item)
     }
     if not older:
         return None

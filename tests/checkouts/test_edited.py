@@ -245,3 +245,32 @@ def test_a_note_that_finds_no_room_is_made_by_the_next_command(
     monkeypatch.undo()
     push_from(mine, repo_url, "all")
     assert keys_at(bare_repo) == {"start": 1, "theirs": 1, "mine": 1}
+
+
+@pytest.mark.parametrize("is_staged", [True, False])
+def test_a_file_that_was_merged_by_hand_lands_as_it_is(
+    two: tuple[Repo, Repo], bare_repo: Repo, repo_url: str, *, is_staged: bool
+) -> None:
+    """Where the user put the remote's line beside the own one, no rule takes one side whole."""
+    mine, other = two
+    lines = "".join(f"{number}\n" for number in range(1, 21))
+    (other.path / "notes.txt").write_text(lines)
+    push_from(other, repo_url, "lines")
+    push_from(mine, repo_url, "nothing")
+    mine.git("pull", "-q", "--ff-only")
+    (other.path / "notes.txt").write_text(lines.replace("10\n", "ten\n"))
+    push_from(other, repo_url, "ten")
+    (mine.path / "notes.txt").write_text(lines.replace("11\n", "eleven\n"))
+    (mine.path / "g.txt").write_text("g\n")
+    report = push_from(mine, repo_url, "only g", selection=Selection((b"g.txt",)))
+    assert report.move is not None
+    assert [item.path for item in report.move.left] == [b"notes.txt"]
+    merged = lines.replace("10\n", "ten\n").replace("11\n", "eleven\n")
+    (mine.path / "notes.txt").write_text(merged)
+    if is_staged:
+        mine.git("add", "notes.txt")
+    push_from(mine, repo_url, "all")
+    assert bare_repo.git("show", "main:notes.txt") + "\n" == merged
+    assert (mine.path / "notes.txt").read_text() == merged
+    assert mine.git("status", "--porcelain") == ""
+    assert not (mine.path / ".git/gitref-lock/edited.json").exists()
