@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dulwich.errors import NotGitRepository
 from dulwich.objects import Blob
-from dulwich.repo import Repo, UnsupportedExtension, UnsupportedVersion
+from dulwich.repo import UnsupportedExtension, UnsupportedVersion
 
 from gitref_lock.core.lean import dataclass
 from gitref_lock.landing.checkout import Checkout
@@ -18,6 +18,7 @@ from gitref_lock.landing.errors import NeedsGitError, StagingError
 from gitref_lock.landing.ignore import Ignores
 from gitref_lock.landing.index_file import Entry, IndexFile
 from gitref_lock.landing.journal import MovePath
+from gitref_lock.landing.opening import TolerantRepo
 from gitref_lock.landing.scan import is_unchanged
 from gitref_lock.landing.trees import EXECUTABLE, GITLINK, REGULAR, SYMLINK, TreeEntry
 from gitref_lock.landing.worktree import WorkTree, is_repository
@@ -79,7 +80,7 @@ class Comparer:
         if not is_repository(full):
             return None
         try:
-            with Repo(os.fsdecode(full)) as submodule:
+            with TolerantRepo(os.fsdecode(full)) as submodule:
                 return TreeEntry(GITLINK, bytes(submodule.head()))
         except (NotGitRepository, UnsupportedVersion, UnsupportedExtension, KeyError, ValueError, OSError):
             return None

@@ -35,13 +35,16 @@ def inner(tmp_path: Path) -> Repo:
     return inner
 
 
-@pytest.fixture
-def folder(bare: Repo, url: str, tmp_path: Path, inner: Repo) -> Repo:
+@pytest.fixture(params=["full", "partial"])
+def folder(request: pytest.FixtureRequest, bare: Repo, url: str, tmp_path: Path, inner: Repo) -> Repo:
     """Return a clone with the submodule checked out, which the remote has moved to a second commit since."""
     modules = f'[submodule "lib"]\n\tpath = lib\n\turl = {inner.path}\n'
     advance(bare, {".gitmodules": modules, "lib": ("160000", commit(inner, "one\n").encode())}, "submodule")
     folder = clone(url, tmp_path / "c")
     folder.git(*CLONES)
+    if request.param == "partial":
+        Repo(folder.path / "lib").git("config", "core.repositoryFormatVersion", "1")
+        Repo(folder.path / "lib").git("config", "extensions.partialClone", "origin")
     advance(bare, {"lib": ("160000", commit(inner, "two\n").encode())}, "bump")
     write(folder, {"n": "1\n"})
     report = land(folder, url)
