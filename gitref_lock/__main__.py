@@ -13,17 +13,40 @@ _GARBAGE_THRESHOLD = 50_000
 def main() -> int:
     """Run the command line and end the process; return the exit code where the interpreter must end it itself.
 
-    Asking for the version imports nothing else.
+    Asking for the version imports nothing else, unless it cannot be written.
     """
+    _stand_in_for_closed_streams()
     gc.set_threshold(_GARBAGE_THRESHOLD)
     if sys.argv[1:] == ["--version"]:
         from gitref_lock import __version__
 
-        sys.stdout.write(f"gitref-lock {__version__}\n")
-        return _left(0)
+        try:
+            sys.stdout.write(f"gitref-lock {__version__}\n")
+            sys.stdout.flush()
+        except OSError:
+            pass
+        else:
+            return _left(0)
     from gitref_lock.cli.app import main as run
 
     return _left(run())
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Open the null device on every standard descriptor that is closed, before a socket or a file takes its number.
+
+    What we write for people would go there, and the interpreter has no stream for it. A wrapped command still finds
+    the descriptor closed: no program that we start inherits the null device.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            stream = open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - a descriptor, not a path, open to the end
+            setattr(sys, name, stream)
 
 
 def _left(code: int) -> int:

@@ -148,7 +148,12 @@ def _performed(run: Run, words: Sequence[str]) -> object:
             perform(run, body, values)
             return exits.DONE
     app = build(wanted(words, completes=completes))
-    return app(words, prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False, obj=run)
+    try:
+        return app(words, prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False, obj=run)
+    except SystemExit:
+        if completes:
+            raise
+        raise ReaderGoneError from None  # the parser's end where nobody reads its help
 
 
 def _after_landing(run: Run, error: BaseException) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -30,11 +29,11 @@ def build(program: str, bodies: Iterable[tuple[str, Body, bool]]) -> typer.Typer
     return app
 
 
-def _show_version(is_wanted: bool) -> None:
+def _show_version(ctx: typer.Context, is_wanted: bool) -> None:
     if is_wanted:
         from gitref_lock import __version__
 
-        sys.stdout.write(f"gitref-lock {__version__}\n")
+        ctx.obj.out.data(f"gitref-lock {__version__}")
         raise typer.Exit
 
 

@@ -227,7 +227,7 @@ def _report(run: Run, names: Sequence[LockName], ending: Ending) -> int:
     if ending.unreleased is not None:
         run.out.warn(f"{what}: the lease could not be released ({ending.unreleased.message}); it expires by itself")
     if ending.unstarted is not None:
-        run.out.error(f"{ending.unstarted.filename}: {ending.unstarted.strerror}")
+        run.out.error(f"{ending.unstarted.filename or 'the command cannot be started'}: {ending.unstarted.strerror}")
     if ending.lost is not None:
         raise LeaseLostError(
             f"{what}: the lease was lost while the command ran, which was ended (its exit code: {ending.code}): "

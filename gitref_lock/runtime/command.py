@@ -112,8 +112,9 @@ def hold_back(arguments: Sequence[str], environ: Mapping[str, str], mask: set[si
     """
     go_reader, go_writer = os.pipe()
     failure_reader, failure_writer = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as where a program that has no streams calls us
+            stream.flush()
     pid = os.fork()
     if pid == 0:
         try:

@@ -17,6 +17,7 @@ from gitref_lock.core.record import Event, LockRecord, State
 from gitref_lock.errors import GitrefLockError, LeaseLostError
 from gitref_lock.ports import Clock, RemoteError
 from gitref_lock.runtime.command import (
+    NOT_EXECUTABLE,
     Command,
     Terminal,
     adopt_orphans,
@@ -81,7 +82,10 @@ class Supervisor:
         self._terminal = Terminal.here()
 
     def run(self) -> Ending:
-        """Run the command to its end and release the lease; never raises for what the command or the remote does."""
+        """Run the command to its end and release the lease; never raises for what the command or the remote does.
+
+        What else goes wrong before the command begins is raised, after the release.
+        """
         adopt_orphans()
         command: Command | None = None
         try:
@@ -90,12 +94,19 @@ class Supervisor:
                 self._watchdog = start_watchdog(self._clock, command.pid, self._until_s, self._kill_after_s)
                 self._renewer.start()
                 self.signals.forward_to(command.pid)
-        except OSError as error:
+        except Exception as error:
+            if self._watchdog is not None:
+                self._watchdog.dismiss()
             if command is not None:
                 command.cancel()
-            return self._finish(Ending(exit_code(error), unstarted=error))
+            if isinstance(error, OSError):
+                return self._finish(Ending(exit_code(error), unstarted=error))
+            failure = self._finish(Ending(NOT_EXECUTABLE)).unreleased
+            if failure is not None:
+                error.add_note(f"the lease could not be released ({failure.message}); it expires by itself")
+            raise
         self._terminal.lend(command.pid)
-        failure = command.go()
+        unstarted = command.go()
         try:
             self._wait_for(command)
             if self._is_lost():
@@ -104,7 +115,7 @@ class Supervisor:
             self._watchdog.dismiss()
             self._terminal.take_back()
         code = command.status if command.status is not None else 128 + 9
-        return self._finish(Ending(code, unstarted=failure, lost=self.renewing.lost))
+        return self._finish(Ending(code, unstarted=unstarted, lost=self.renewing.lost))
 
     @property
     def _clock(self) -> Clock:
