@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from gitref_lock.cli import keepalive, options
-from gitref_lock.cli.command import Run, checked
+from gitref_lock.cli.command import Run, checked, wished_wait
 from gitref_lock.core.lean import dataclass
 from gitref_lock.core.text import instant
 from gitref_lock.errors import Interrupted, OutcomeUnknownError, UsageError
@@ -82,14 +82,12 @@ class Asked:
         from gitref_lock.runtime.acquire import AcquireRequest
 
         settings = run.settings
-        if self.nonblock and self.wait is not None:
-            raise UsageError("--nonblock and --wait exclude each other")
+        wait_s = wished_wait(self.wait, nonblock=self.nonblock)
         code = checked("--conflict-exit-code", self.conflict_exit_code, config.parse_exit_code)
         run.conflict_exit_code = code if code is not None else settings.conflict_exit_code
         who = run.holder(self.holder, self.workflow)
         rule = settings.rule_for(who.workflow)
         ttl_s = checked("--ttl", self.ttl, config.parse_ttl) or rule.ttl_s or settings.ttl_s or default_ttl_s
-        wait_s = 0.0 if self.nonblock else checked("--wait", self.wait, config.parse_duration)
         if wait_s is None:
             wait_s = rule.wait_s if rule.wait_s is not None else settings.wait_s
         priority = checked("--priority", self.priority, config.parse_priority)

@@ -293,6 +293,15 @@ def checked(option: str, value: T | None, reader: Callable[[T], R]) -> R | None:
         ) from None
 
 
+def wished_wait(wait: str | None, *, nonblock: bool) -> float | None:
+    """Return how many seconds the options say to wait, None where they say nothing; raise UsageError for both."""
+    from gitref_lock.config import parse_duration
+
+    if nonblock and wait is not None:
+        raise UsageError("--nonblock and --wait exclude each other")
+    return 0.0 if nonblock else checked("--wait", wait, parse_duration)
+
+
 def perform(run: Run, body: Callable[..., None], values: dict[str, Any]) -> None:
     """Begin ``run`` with the shared options among ``values``; let ``body``, a command, do its work with the rest."""
     run.begin(**{name: values.pop(name) for name in SHARED})

@@ -5,6 +5,7 @@ typer parses, completes and explains them all; ``quick`` reads the plain cases o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gitref_lock.core.lean import dataclass
@@ -45,3 +46,35 @@ def Option(*names: str, **words: Any) -> Declared:  # noqa: N802, ANN401 - reads
 def Argument(**words: Any) -> Declared:  # noqa: N802, ANN401 - as above
     """Declare an argument."""
     return Declared((), **words)
+
+
+_OPPOSITES = (
+    ("nonblock", "wait"),
+    ("take_all", "paths"),
+    ("every", "names"),
+    ("local", "names"),
+    ("local", "prune"),
+    ("local", "older_than"),
+    ("quiet", "verbose"),
+    ("as_json", "output_format"),
+)
+"""Parameters of which one undoes the other."""
+
+_NEEDS = (("older_than", "prune"),)
+"""Parameters that say nothing without another one."""
+
+
+def settled(values: dict[str, Any], told: set[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a command's values with a variable undone by its opposite on the command line, as by its own option.
+
+    ``told`` are the parameters that the command line sets. Opposites that both come from it, or both from variables,
+    stay for the command to refuse.
+    """
+    for pair in _OPPOSITES:
+        for strong, weak in (pair, pair[::-1]):
+            if strong in told and weak not in told and weak in values:
+                values[weak] = defaults[weak]
+    for name, needed in _NEEDS:
+        if name in values and name not in told and not values[needed]:
+            values[name] = defaults[name]
+    return values

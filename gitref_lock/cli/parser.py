@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from gitref_lock.cli.command import perform, shared
+from gitref_lock.cli.declare import settled
 
 Body = Callable[..., None]
 
@@ -46,14 +47,19 @@ def _top(
 def command(body: Body) -> Body:
     """Return ``body`` (a function of a Run and its own options) as a command that also takes the shared options."""
 
+    defaults: dict[str, Any] = {}
+
     def wrapper(ctx: typer.Context, **values: Any) -> None:  # noqa: ANN401 - one value of any option's type each
-        perform(ctx.obj, body, values)
+        sources = {name: ctx.get_parameter_source(name) for name in values}
+        told = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+        perform(ctx.obj, body, settled(values, told, defaults))
 
     hints = {"ctx": typer.Context, **_hints(body), **_hints(shared)}
     parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
     for function in (body, shared):
         for name, parameter in inspect.signature(function).parameters.items():
             if name != "run":
+                defaults[name] = parameter.default
                 kind = inspect.Parameter.KEYWORD_ONLY
                 parameters.append(parameter.replace(kind=kind, annotation=hints[name]))
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect.signature

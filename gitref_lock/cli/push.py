@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from gitref_lock.cli import options
-from gitref_lock.cli.command import Run, checked
+from gitref_lock.cli.command import Run, checked, wished_wait
 from gitref_lock.cli.declare import Argument, Option
 from gitref_lock.errors import LeaseLostError, NotAcquiredError, NotHeldError, UsageError
 
@@ -139,7 +139,7 @@ def push(
 
     reason = _reason(emergency)
     who = run.holder(holder, workflow)
-    wait_s, points = _waiting(run, who, wait, priority)
+    wait_s, points = _waiting(run, who, wished_wait(wait, nonblock=nonblock), priority)
     run.try_again_for(who.workflow)
     held = _lease_of(run, who, branch or run.default_branch(), lease)
     if keep and held is None:
@@ -156,7 +156,7 @@ def push(
         rules=(*(strategy or ()), *(f"{glob}={name}" for glob, name in run.settings.strategies)),
         tags=tuple(tag or ()),
         tag_message=tag_message,
-        wait_s=0.0 if nonblock else wait_s,
+        wait_s=wait_s,
         priority=points,
         require_fence=require_fence,
         may_degrade=not no_degrade,
@@ -208,11 +208,11 @@ def _may_proceed_unlocked(run: Run, wanted: PushOptions) -> bool:
     return choice == "proceed-unlocked" and not wanted.require_fence and wanted.may_degrade
 
 
-def _waiting(run: Run, who: Holder, wait: str | None, priority: int | None) -> tuple[float | None, int]:
+def _waiting(run: Run, who: Holder, wished: float | None, priority: int | None) -> tuple[float | None, int]:
     """Return how long to wait and with which priority: flag or variable, the workflow's rule, the file, the default."""
-    from gitref_lock.config import parse_duration, parse_priority
+    from gitref_lock.config import parse_priority
 
-    rule, wished = run.settings.rule_for(who.workflow), checked("--wait", wait, parse_duration)
+    rule = run.settings.rule_for(who.workflow)
     wait_s = next((item for item in (wished, rule.wait_s, run.settings.wait_s) if item is not None), None)
     points = checked("--priority", priority, parse_priority)
     return wait_s, run.settings.priority_for(who.workflow) if points is None else points

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from gitref_lock.cli.declare import Declared
+from gitref_lock.cli.declare import Declared, settled
 from gitref_lock.core.lean import dataclass
 
 _NUMBER_DIGITS = 9
@@ -59,7 +59,10 @@ def values_of(
     try:
         given, rest = _sorted_out(parameters, words)
         values = {item.name: _value(item, given.get(item.name, []), environ) for item in parameters if _is_option(item)}
-        return values | _arguments([item for item in parameters if not _is_option(item)], rest)
+        arguments = [item for item in parameters if not _is_option(item)]
+        told = {*given, *(item.name for item in arguments if rest)}
+        values |= _arguments(arguments, rest)
+        return settled(values, told, {item.name: item.default for item in parameters})
     except _Doubt:
         return None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import typer.main
 
 from gitref_lock.cli.app import COMMANDS, build, reordered, wanted
+from tests.cli.conftest import Cli
 
 TYPED_ONLY = {"--force", "--preempt", "--emergency", "--fix", "--help", "--version"}
 NOT_BY_NAME = {"--lease"}
@@ -68,3 +70,50 @@ def test_shared_options_in_front_move_behind_the_command() -> None:
     assert reordered(["--remote=r", "run", "--", "-C"]) == ["run", "--remote=r", "--", "-C"]
     for words in (["acquire", "-C", "d"], ["--help", "acquire"], ["-C"], [], ["--ttl", "5", "acquire"]):
         assert reordered(words) == words
+
+
+@pytest.mark.parametrize(
+    ("environ", "line"),
+    [
+        ({"WAIT": "10m"}, "acquire e1 -n"),
+        ({"NONBLOCK": "1"}, "acquire e1 --wait 5s"),
+        ({"NONBLOCK": "1"}, "push -m change --allow-empty --wait 5s"),
+        ({"WAIT": "10m"}, "push -m change --allow-empty -n"),
+        ({"ALL": "1"}, "push -m change new.txt"),
+        ({"INSPECT_ALL": "1"}, "inspect e1"),
+        ({"LOCAL": "1"}, "cleanup e1"),
+        ({"LOCAL": "1"}, "cleanup --prune --older-than 5d"),
+        ({"PRUNE": "1", "OLDER_THAN": "5d"}, "cleanup --local"),
+        ({"OLDER_THAN": "5d"}, "cleanup e1"),
+        ({"FORMAT": "sarif"}, "doctor --offline --json"),
+    ],
+)
+def test_an_option_comes_before_the_variable_of_its_opposite(cli: Cli, environ: dict[str, str], line: str) -> None:
+    """What is typed wins over what the environment says, also where that is another option's variable."""
+    (cli.cwd / "new.txt").write_text("new\n")
+    (cli.cwd / "other.txt").write_text("other\n")
+    under = cli.under(**{f"GITREF_LOCK_{name}": value for name, value in environ.items()})
+    done = under(*line.split())
+    if line.endswith("new.txt"):
+        assert under("push", "-m", "the rest", "--dry-run").out.split() == ["A", "other.txt"]
+    if line.endswith("--json"):
+        assert "findings" in done.json
+
+
+def test_a_wait_that_is_typed_is_waited_whatever_the_variable_says(cli: Cli, other: Cli) -> None:
+    """``--wait`` waits under the variable of ``-n``, ``-n`` does not under that of ``--wait``; -v speaks under quiet."""
+    other("acquire", "e1")
+    waited = cli.under(GITREF_LOCK_NONBLOCK="1")("acquire", "e1", "--wait", "1s", "--json", code=4).error
+    assert waited["waited_seconds"] >= 1
+    at_once = cli.under(GITREF_LOCK_WAIT="10m")("acquire", "e1", "-n", "--json", code=4).error
+    assert at_once["waited_seconds"] < 1
+    assert "requests" in cli.under(GITREF_LOCK_QUIET="1")("inspect", "e1", "-v").err
+
+
+@pytest.mark.parametrize("command", ["acquire e1", "push -m change --allow-empty"])
+def test_opposites_of_one_source_are_refused(cli: Cli, command: str) -> None:
+    """Two options, or two variables, that contradict each other leave nothing to decide by."""
+    words = "exclude each other"
+    assert words in cli(*command.split(), "-n", "--wait", "5s", code=2).err
+    both = cli.under(GITREF_LOCK_NONBLOCK="1", GITREF_LOCK_WAIT="5s")
+    assert words in both(*command.split(), code=2).err
