@@ -59,13 +59,27 @@ def _examine_here(run: Run, found: Examination) -> None:
     from gitref_lock.insight.findings import Severity
     from gitref_lock.insight.probes.workflows import Rules, examine_workflows
 
-    if run.settings_fault is not None:
-        found.add(run.settings_fault.code, Severity.ERROR, run.settings_fault.message, run.settings_fault.hint)
+    fault = _settings_fault(run)
+    if fault is not None:
+        found.add(fault.code, Severity.ERROR, fault.message, fault.hint)
     elif run.settings.source is not None:
         found.add("settings", Severity.OK, f"{run.settings.source} can be read")
     examine_clone(run.around.folder, run.environ, int(run.system.clock.wall()), found)
     rules = Rules(config.parse_duration, run.settings.ttl_s or _ACQUIRE_TTL_S)
     examine_workflows(run.around.top or run.around.folder, rules, found)
+
+
+def _settings_fault(run: Run) -> ConfigurationError | None:
+    """Return what is wrong with the settings file, what it says of merging included; None when it can be used."""
+    from gitref_lock.cli.merging import check_merging
+
+    if run.settings_fault is not None:
+        return run.settings_fault
+    try:
+        check_merging(run.settings)
+    except ConfigurationError as error:
+        return error
+    return None
 
 
 def _examine_there(run: Run, found: Examination) -> None:

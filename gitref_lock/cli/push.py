@@ -178,10 +178,12 @@ def _reason(emergency: str | None) -> str:
 
 def _carry_out(run: Run, wanted: PushOptions, held: Lease | None) -> None:
     """Push, keep the lease file true, and say what was done."""
+    from gitref_lock.cli.merging import check_merging
     from gitref_lock.cli.waiting import WaitDisplay
     from gitref_lock.pushing import opened
     from gitref_lock.pushing import push as land
 
+    check_merging(run.settings)
     display = WaitDisplay(run.out, run.system.clock)
 
     def once(options: PushOptions) -> PushReport:

@@ -193,3 +193,23 @@ def test_init_writes_what_the_tool_can_read(cli: Cli) -> None:
     assert cli("acquire", "x", "--json", "--workflow", "deploy-site").json["ttl_seconds"] == 3600.0
     assert cli("init", "--json", code=3).error["code"] == "exists"
     cli("init", "--force")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "key"),
+    [
+        (".gitref-lock.toml", '[strategies]\n"a/*.txt" = "nope"\n', "strategies.a/*.txt"),
+        ("pyproject.toml", '[tool.gitref-lock.strategies]\n"x" = "json:arrays"\n', "tool.gitref-lock.strategies.x"),
+        (".gitref-lock.toml", 'combined-trailer = "no key"\n', "combined-trailer"),
+    ],
+)
+def test_what_a_settings_file_says_of_merging_is_a_fault_of_the_file(cli: Cli, file: str, text: str, key: str) -> None:
+    """A push and the doctor name file and key of a strategy that nobody knows, before anything is done."""
+    (cli.cwd / file).write_text(text)
+    refused = cli("push", "-A", "-m", "change", "--json", code=3).error
+    assert refused["code"] == "bad-config"
+    assert (Path(refused["file"]).name, refused["key"]) == (file, key)
+    assert f"{file}: {key}: " in refused["message"]
+    examined = cli("doctor", "--offline", "--json", code=3).json
+    assert "bad-config" in {item["code"] for item in examined["findings"] if item["severity"] == "error"}
+    cli("acquire", "main")

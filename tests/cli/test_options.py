@@ -101,7 +101,7 @@ def test_an_option_comes_before_the_variable_of_its_opposite(cli: Cli, environ: 
 
 
 def test_a_wait_that_is_typed_is_waited_whatever_the_variable_says(cli: Cli, other: Cli) -> None:
-    """``--wait`` waits under the variable of ``-n``, ``-n`` does not under that of ``--wait``; -v speaks under quiet."""
+    """``--wait`` waits under the variable of -n, -n does not under that of ``--wait``; -v speaks under quiet."""
     other("acquire", "e1")
     waited = cli.under(GITREF_LOCK_NONBLOCK="1")("acquire", "e1", "--wait", "1s", "--json", code=4).error
     assert waited["waited_seconds"] >= 1
