@@ -16,12 +16,19 @@ DryRun = Annotated[bool, Option("--dry-run", envvar="GITREF_LOCK_DRY_RUN", help=
 Prune = Annotated[
     bool,
     Option(
-        "--prune", envvar="GITREF_LOCK_PRUNE", help="Remove locks that are free, long idle and whose branch is gone."
+        "--prune",
+        envvar="GITREF_LOCK_PRUNE",
+        help="Remove locks that are free, long idle, made more than a day ago and without a branch.",
     ),
 ]
 OlderThan = Annotated[
     str | None,
-    Option("--older-than", envvar="GITREF_LOCK_OLDER_THAN", metavar="DURATION", help="How long idle; default: 30d."),
+    Option(
+        "--older-than",
+        envvar="GITREF_LOCK_OLDER_THAN",
+        metavar="DURATION",
+        help="How long idle; default: 30d. A lock made within the last day stays, whatever is given.",
+    ),
 ]
 Local = Annotated[
     bool,
@@ -107,13 +114,21 @@ def _clean_clone(run: Run, *, is_dry: bool) -> None:
 def _plan_lines(plan: CleanupPlan) -> list[str]:
     from gitref_lock.runtime.lease import describe
 
-    if plan.is_empty:
-        return ["nothing to clean up"]
     return [
+        *(["nothing to clean up"] if plan.is_empty else []),
         *(f"free the expired lock {found.name}, {describe(found.state)}" for found in plan.reaps),
         *(f"remove the ticket {dead.entry.name.leaf} for {dead.lock}: {dead.why}" for dead in plan.tickets),
         *(f"prune the lock {found.name}: free, idle, and its branch is gone" for found in plan.prunes),
+        *(f"keep {', '.join(names)}: {why}" for why, names in _kept(plan).items()),
     ]
+
+
+def _kept(plan: CleanupPlan) -> dict[str, list[str]]:
+    """Return the locks that are not pruned by the reason, which on a large remote is the same for many."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in plan.kept:
+        by_reason.setdefault(why, []).append(name)
+    return by_reason
 
 
 def _plan_json(plan: CleanupPlan) -> dict[str, object]:
@@ -123,6 +138,7 @@ def _plan_json(plan: CleanupPlan) -> dict[str, object]:
             {"lock": dead.lock, "ticket": dead.entry.name.leaf, "why": dead.why} for dead in plan.tickets
         ],
         "prune": [found.name for found in plan.prunes],
+        "keep": [{"lock": name, "why": why} for name, why in plan.kept],
     }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from gitref_lock.cli import options
 from gitref_lock.cli.command import Run, checked, wished_wait
 from gitref_lock.cli.declare import Argument, Option
-from gitref_lock.errors import LeaseLostError, NotAcquiredError, NotHeldError, UsageError
+from gitref_lock.errors import ConfigurationError, LeaseLostError, NotAcquiredError, NotHeldError, UsageError
 
 if TYPE_CHECKING:
     from gitref_lock.core.record import Holder
@@ -192,6 +192,9 @@ def _carry_out(run: Run, wanted: PushOptions, held: Lease | None) -> None:
 
     try:
         report = once(wanted)
+    except ConfigurationError as error:
+        _hint_at_way_out(run, error)
+        raise
     except NotAcquiredError as error:
         if error.code != "lock-timeout" or run.deadline.is_over or not _may_proceed_unlocked(run, wanted):
             raise
@@ -201,6 +204,16 @@ def _carry_out(run: Run, wanted: PushOptions, held: Lease | None) -> None:
     if held is not None and report.landed is not None:
         _store(run, held)
     _show(run, wanted, report)
+
+
+def _hint_at_way_out(run: Run, error: ConfigurationError) -> None:
+    """Name what removes the lock in the way of the branch's own: a branch cannot choose another name."""
+    lock = run.session.remote.namespace.parse_lock_ref(str(error.fields.get("blocking_ref", "")))
+    if lock is not None:
+        error.hint = (
+            f"the branch's own lock cannot exist beside the lock {lock}: gitref-lock cleanup {lock} --prune "
+            "--older-than 1m removes it once it is free and more than a day old"
+        )
 
 
 def _may_proceed_unlocked(run: Run, wanted: PushOptions) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gitref_lock.core.refs import Breached, RefusalKind, Refused, Superseded, SwapOutcome, Unknown
 from gitref_lock.core.text import JsonObject
 from gitref_lock.errors import (
@@ -82,6 +84,9 @@ def swap_failure(outcome: SwapOutcome, what: str, check: str) -> GitrefLockError
                 "server": words,
                 "refs": {str(ref): text for ref, text in statuses.items()},
             }
+            blocking = re.match(r"(\S+) is in the way", words) if kind is RefusalKind.NAME_COLLISION else None
+            if blocking is not None:
+                fields["blocking_ref"] = blocking[1]
             code = _CONFIGURATION_KINDS.get(kind)
             hint = _REFUSAL_HINTS.get(kind) or _REMOTE_HINTS.get(kind.value, "")
             if code is not None:

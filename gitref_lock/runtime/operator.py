@@ -85,11 +85,15 @@ class DeadTicket:
 
 @dataclass(frozen=True, slots=True)
 class CleanupPlan:
-    """What can be cleaned up: expired leases, dead tickets, and locks that nobody needs."""
+    """What can be cleaned up: expired leases, dead tickets, and locks that nobody needs.
+
+    ``kept`` are the locks that were to be pruned but must stay, each with the reason.
+    """
 
     reaps: tuple[Found, ...] = ()
     tickets: tuple[DeadTicket, ...] = ()
     prunes: tuple[Found, ...] = ()
+    kept: tuple[tuple[LockName, str], ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -133,10 +137,12 @@ def plan_cleanup(
         remote.system.sleeper.sleep(deadline.capped(_DATES_APART_S) or 0.0)
         picture = remote.look(names, deadline, extra=branches)
     found = [Found(name, state, remote.stance(name, state)) for name, state in picture.locks.items()]
+    reasons = {item.name: _why_kept(remote, item, picture, idle_s) for item in found} if prune else {}
     return CleanupPlan(
         reaps=tuple(item for item in found if item.stance is Stance.EXPIRED),
         tickets=tuple(_dead_tickets(remote, picture)),
-        prunes=tuple(item for item in found if prune and _is_prunable(remote, item, picture, idle_s)),
+        prunes=tuple(item for item in found if reasons.get(item.name) == ""),
+        kept=tuple((name, why) for name, why in reasons.items() if why),
     )
 
 
@@ -167,20 +173,27 @@ def _dead_tickets(remote: Remote, picture: Picture) -> list[DeadTicket]:
     return dead
 
 
-def _is_prunable(remote: Remote, found: Found, picture: Picture, idle_s: float) -> bool:
-    """Tell whether a lock is free, idle, without waiters and branch, and old enough to begin anew without harm."""
+def _why_kept(remote: Remote, found: Found, picture: Picture, idle_s: float) -> str:
+    """Return why a lock must not be pruned; '' for one that is free, idle, without waiters and branch, and old enough.
+
+    Old enough is a day: one made anew starts at the present second, above every generation that the old one had.
+    """
     state = found.state
-    if state is None or found.stance is not Stance.FREE or not isinstance(state.record, LockRecord):
-        return False
+    if state is None:
+        return "there is no such lock"
+    if found.stance is not Stance.FREE or not isinstance(state.record, LockRecord):
+        return f"it is {describe(state)}"
     now_at = remote.instants().now_at
     newest_at = state.ring.newest_at
-    return (
-        newest_at > 0
-        and now_at - newest_at >= idle_s
-        and now_at - state.record.generation > _DAY_S
-        and not picture.queues.get(found.name)
-        and branch_ref(found.name) not in picture.refs
-    )
+    if newest_at <= 0:
+        return "its history cannot be read"
+    if now_at - newest_at < idle_s:
+        return "it was used within the time that --older-than gives (30d by itself)"
+    if now_at - state.record.generation <= _DAY_S:
+        return "it was made less than a day ago"
+    if picture.queues.get(found.name):
+        return "somebody waits for it"
+    return "its branch exists" if branch_ref(found.name) in picture.refs else ""
 
 
 def clean_up(remote: Remote, plan: CleanupPlan, holder: Holder, deadline: Deadline) -> CleanupReport:

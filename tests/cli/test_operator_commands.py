@@ -61,7 +61,7 @@ def test_force_has_no_environment_variable(cli: Cli, other: Cli) -> None:
 def test_cleanup_of_nothing(cli: Cli) -> None:
     """An empty remote needs no cleaning."""
     found = cli("cleanup", "--json").json
-    assert found["plan"] == {"free": [], "remove_tickets": [], "prune": []}
+    assert found["plan"] == {"free": [], "remove_tickets": [], "prune": [], "keep": []}
 
 
 def test_cleanup_frees_what_the_servers_clock_shows_expired(
@@ -135,3 +135,30 @@ def test_prune_removes_only_idle_locks_without_a_branch(cli: Cli, bare_repo: Rep
     assert bare_repo.ref("refs/locks/old-feature") is None
     assert bare_repo.ref("refs/locks/main") is not None
     cli("cleanup", "--older-than", "1d", code=2)
+
+
+def test_prune_says_what_it_keeps_and_why(cli: Cli, other: Cli) -> None:
+    """A lock that is not removed, although pruning was asked for, is named with the reason, also as JSON."""
+    for name in ("main", "fresh"):
+        cli("acquire", name)
+        cli("release", name)
+    other("acquire", "taken")
+    told = cli("cleanup", "--prune", "--older-than", "0").err
+    assert "keep fresh, main: it was made less than a day ago" in told
+    assert "keep taken: it is held by " in told
+    assert "keep main, fresh: it was used within" in cli("cleanup", "main", "fresh", "--prune").err
+    kept = cli("cleanup", "nowhere", "--prune", "--dry-run", "--json").json["plan"]["keep"]
+    assert kept == [{"lock": "nowhere", "why": "there is no such lock"}]
+    assert "keep" not in cli("cleanup", "main").err
+
+
+def test_a_lock_in_the_way_of_a_branch_can_be_removed(cli: Cli, git_server: GitHttpServer) -> None:
+    """A push that the lock of a name below the branch's own stops tells the command that removes it, and that works."""
+    cli("acquire", "nn/sub")
+    cli("release", "nn/sub")
+    stopped = cli("push", "--branch", "nn", "-m", "change", "--allow-empty", "--json", code=3).error
+    assert (stopped["code"], stopped["blocking_ref"]) == ("name-collision", "refs/locks/nn/sub")
+    assert "gitref-lock cleanup nn/sub --prune --older-than 1m" in stopped["hint"]
+    git_server.date_offset_s = 86_400 + 120
+    assert cli("cleanup", "nn/sub", "--prune", "--older-than", "1m", "--json").json["pruned"] == ["nn/sub"]
+    cli("push", "--branch", "nn", "-m", "change", "--allow-empty")

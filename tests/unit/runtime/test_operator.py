@@ -195,20 +195,18 @@ DAY = 86_400.0
 
 
 @pytest.mark.parametrize(
-    ("idle_s", "has_branch", "has_waiter", "is_held", "is_pruned"),
+    ("idle_s", "has_branch", "has_waiter", "is_held", "kept"),
     [
-        (31 * DAY, False, False, False, True),
-        (29 * DAY, False, False, False, False),
-        (31 * DAY, True, False, False, False),
-        (31 * DAY, False, True, False, False),
-        (31 * DAY, False, False, True, False),
+        (31 * DAY, False, False, False, ""),
+        (29 * DAY, False, False, False, "--older-than"),
+        (31 * DAY, True, False, False, "its branch exists"),
+        (31 * DAY, False, True, False, "somebody waits"),
+        (31 * DAY, False, False, True, "it is held"),
     ],
     ids=["idle", "too young", "branch", "waiter", "held"],
 )
-def test_pruning(
-    world: World, idle_s: float, has_branch: bool, has_waiter: bool, is_held: bool, is_pruned: bool
-) -> None:
-    """Only a free lock, idle for long, without branch and waiters, is removed."""
+def test_pruning(world: World, idle_s: float, has_branch: bool, has_waiter: bool, is_held: bool, kept: str) -> None:
+    """Only a free lock, idle for long, without branch and waiters, is removed; of any other the reason is told."""
     lease = world.acquire()
     if not is_held:
         lease.release(world.deadline)
@@ -219,8 +217,21 @@ def test_pruning(
         _post(world, Kind.ACQUIRE, expires_in_s=100)
     plan = operator.plan_cleanup(world.remote, [MAIN], world.deadline, prune=True)
     report = operator.clean_up(world.remote, plan, BOB, world.deadline)
-    assert report.pruned == ([MAIN] if is_pruned else [])
-    assert (world.remote.namespace.lock_ref(MAIN) in world.server.refs) is not is_pruned
+    assert report.pruned == ([] if kept else [MAIN])
+    assert (world.remote.namespace.lock_ref(MAIN) in world.server.refs) is bool(kept)
+    assert [kept in why for _, why in plan.kept] == ([True] if kept else [])
+
+
+@pytest.mark.parametrize(("age_s", "is_pruned"), [(DAY - 60, False), (DAY + 60, True)])
+def test_a_lock_of_the_last_day_is_kept_however_short_the_idle_time(
+    world: World, age_s: float, is_pruned: bool
+) -> None:
+    """A lock that is made anew within a day could repeat a generation: it stays, and the plan says why."""
+    world.acquire().release(world.deadline)
+    world.system.sleeper.sleep(age_s)
+    plan = operator.plan_cleanup(world.remote, [MAIN], world.deadline, prune=True, idle_s=0)
+    assert [found.name for found in plan.prunes] == ([MAIN] if is_pruned else [])
+    assert plan.kept == (() if is_pruned else ((MAIN, "it was made less than a day ago"),))
 
 
 def test_a_pruned_lock_begins_above_its_old_generation(world: World) -> None:
