@@ -58,10 +58,10 @@ jobs:
         with:
           python-version: "3.12"
       - run: pip install gitref-lock
-      - run: gitref-lock acquire deploy --wait 30m
+      - run: gitref-lock acquire deploy/prod --wait 30m
       - run: ./deploy.sh
       - if: always()
-        run: gitref-lock release deploy --if-held
+        run: gitref-lock release deploy/prod --if-held
       - run: gitref-lock push -m "Record the deployment"
 """
 
@@ -73,12 +73,12 @@ locked:
   when: manual
   script:
     - pip install gitref-lock
-    - gitref-lock acquire deploy --wait 30m
+    - gitref-lock acquire deploy/prod --wait 30m
     - ./deploy.sh
     - gitref-lock push -m "Record the deployment"
   after_script:
     - pip install gitref-lock
-    - gitref-lock release deploy --if-held
+    - gitref-lock release deploy/prod --if-held
 """
 
 _EXAMPLES = {

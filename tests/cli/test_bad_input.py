@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from gitref_lock.testing.faults import FaultPlan, Stall
 from gitref_lock.testing.gitserver import GitHttpServer, RequestKind
-from tests.cli.conftest import Cli
+from tests.cli.conftest import ROOT, Cli
 from tests.support.gitcli import Repo, git, make_bare
 
 SECRET = "s3cr3t-t0ken-value"
@@ -193,6 +194,15 @@ def test_init_writes_what_the_tool_can_read(cli: Cli) -> None:
     assert cli("acquire", "x", "--json", "--workflow", "deploy-site").json["ttl_seconds"] == 3600.0
     assert cli("init", "--json", code=3).error["code"] == "exists"
     cli("init", "--force")
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_the_example_job_takes_the_lock_of_the_documentation(cli: Cli, ci: str) -> None:
+    """Beside a job that follows the README, the example uses the same lock, not a name whose folder that is."""
+    (example,) = [path for path in cli("init", "--ci", ci).out.split() if path.endswith(".yml")]
+    locks = re.findall(r"gitref-lock (?:acquire|release) (\S+)", Path(example).read_text("utf-8"))
+    assert locks == ["deploy/prod", "deploy/prod"]
+    assert "gitref-lock acquire deploy/prod" in (ROOT / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
