@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 from gitref_lock.cli import options
 from gitref_lock.cli.command import Run, checked, wished_wait
 from gitref_lock.cli.declare import Argument, Option
-from gitref_lock.errors import ConfigurationError, LeaseLostError, NotAcquiredError, NotHeldError, UsageError
+from gitref_lock.errors import (
+    ConfigurationError,
+    LeaseLostError,
+    NotAcquiredError,
+    NotHeldError,
+    OutcomeUnknownError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from gitref_lock.core.record import Holder
@@ -194,6 +201,10 @@ def _carry_out(run: Run, wanted: PushOptions, held: Lease | None) -> None:
         report = once(wanted)
     except ConfigurationError as error:
         _hint_at_way_out(run, error)
+        raise
+    except OutcomeUnknownError as error:
+        where = {"branch": wanted.branch or run.default_branch(), "remote": run.display_url}
+        error.fields = {**where, **error.fields}
         raise
     except NotAcquiredError as error:
         if error.code != "lock-timeout" or run.deadline.is_over or not _may_proceed_unlocked(run, wanted):

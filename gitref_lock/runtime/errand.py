@@ -13,7 +13,7 @@ from gitref_lock.core.record import Holder, LockRecord
 from gitref_lock.core.refs import Applied, Breached, Superseded, SwapOutcome, Unknown
 from gitref_lock.core.text import JsonObject
 from gitref_lock.core.timing import QueueTiming, default_wait_s
-from gitref_lock.errors import NotAcquiredError, PolicyError
+from gitref_lock.errors import NotAcquiredError, OutcomeUnknownError, PolicyError
 from gitref_lock.landing.change import Change, Prepared
 from gitref_lock.landing.merge.results import resolution_json
 from gitref_lock.runtime.deadline import Deadline
@@ -196,7 +196,10 @@ class Errand:
         elif swapper.interrupted is not None and not isinstance(outcome, Unknown):
             raise swapper.interrupted
         if not isinstance(outcome, Superseded):
-            raise swap_failure(outcome, f"landing on {self.request.target.branch}", self.check)
+            failure = swap_failure(outcome, f"landing on {self.request.target.branch}", self.check)
+            if isinstance(failure, OutcomeUnknownError):
+                failure.fields = {**failure.fields, **self._whereabouts()}
+            raise failure
         rescues = self.remote.namespace.rescue + "/"
         self.present.update(ref for ref, oid in outcome.seen.items() if oid is not None and ref.startswith(rescues))
         for tag in self.request.tags:
@@ -239,6 +242,15 @@ class Errand:
 
     @property
     def check(self) -> str:
-        """The command that finds out what is true now."""
-        target = self.request.target
-        return f"git log {target.branch} on the remote shows it; see also: gitref-lock history {target.lock}"
+        """What finds out whether the change has landed: the clone's journal knows what was sent."""
+        return "run the same push again in this clone: it finds out whether the change has landed, and lands it if not"
+
+    def _whereabouts(self) -> JsonObject:
+        """Return where to look for a change that may have landed."""
+        value: JsonObject = {
+            "branch": self.request.target.branch,
+            "remote": self.remote.store.display_url,
+        }
+        if self.sent is not None:
+            value["commit"] = self.sent[2].head
+        return value

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from gitref_lock.testing.faults import DropAfter, DropBefore, FaultPlan
 from gitref_lock.testing.gitserver import GitHttpServer
+from gitref_lock.testing.gitserver_http import RequestKind
 from tests.support.gitcli import Repo, clone, make_bare
 from tests.support.race import command_env
 from tests.support.runners import acquire_at, add_key, keys_at, release, remote_at, subjects_at, tip_at
@@ -341,3 +343,27 @@ def test_without_any_identity_the_error_says_how_to_set_one(bare_repo: Repo, cha
     done = subprocess.run(words, cwd=changed.path, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout
     assert bare_repo.git("log", "-1", "--format=%an", "main") == "octo"
+
+
+def test_an_unknown_outcome_names_what_finds_out(
+    git_server: GitHttpServer, bare_repo: Repo, repo_url: str, changed: Repo
+) -> None:
+    """Exit 9 says to push again in this clone, and where to look; the same push then tells what became of it."""
+    assert run(changed.path, "push", "-A", "-m", "first").returncode == 0
+    (changed.path / "more.txt").write_text("more\n", "utf-8")
+    lost = FaultPlan().always(RequestKind.LS_REFS, DropBefore()).always(RequestKind.ADVERTISE_UPLOAD, DropBefore())
+    git_server.set_faults(
+        FaultPlan()
+        .always(RequestKind.RECEIVE_PACK, DropAfter())
+        .after(RequestKind.RECEIVE_PACK, 1, lambda _: git_server.set_faults(lost))
+    )
+    done = run(changed.path, "push", "-A", "-m", "second", "--timeout", "4s", "--json")
+    assert done.returncode == 9, done.stdout + done.stderr
+    told = error_of(done)
+    assert "run the same push again in this clone" in str(told["hint"])
+    assert (told["branch"], told["remote"]) == ("main", repo_url)
+    assert told["commit"] == bare_repo.ref("refs/heads/main")
+    git_server.set_faults(FaultPlan())
+    again = run(changed.path, "push", "-A", "-m", "second")
+    assert again.returncode == 0
+    assert "finished an earlier push" in again.stderr
