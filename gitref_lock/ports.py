@@ -22,8 +22,10 @@ class RemoteError(Exception):
 
     ``code`` is one of: ``authentication``, ``permission``, ``not-found``, ``unreachable``, ``timeout``, ``tls``,
     ``protocol``, ``server-error``, ``unsupported``, ``too-large``. ``words`` are the remote's own, with credentials
-    removed.
+    removed. ``of_write`` tells that it was the door for writers that did not open, which says nothing of reading.
     """
+
+    of_write = False
 
     def __init__(self, code: str, words: str, *, transient: bool = False, retry_after_s: float | None = None) -> None:
         """Keep the fields; the text is code and words."""

@@ -222,7 +222,8 @@ class ChildStream:
 
     def _broken(self, words: str, *, code: str | None = None) -> LinkError:
         """Return an error with the child's own words in it."""
-        said = self._stderr.decode("utf-8", "replace").strip()
+        lines = self._stderr.decode("utf-8", "replace").expandtabs(2).splitlines()
+        said = "\n".join(line.rstrip() for line in lines if line.strip())
         found = code or code_for(said)
         text = "; ".join(part for part in (words, said) if part)
         return LinkError(found, text, transient=found in {"unreachable", "timeout"})

@@ -145,7 +145,11 @@ class GitStore(ABC):
     def probe(self, *, timeout_s: float | None = None) -> Capabilities:
         """Ask receive-pack what it can do."""
         deadline = self._deadline(timeout_s, READ_TIMEOUT_S)
-        self._capabilities = self._guarded(lambda: self._probe(deadline))
+        try:
+            self._capabilities = self._guarded(lambda: self._probe(deadline))
+        except RemoteError as exc:
+            exc.of_write = True
+            raise
         return self._capabilities
 
     def swap(

@@ -54,12 +54,23 @@ def refuses_content(outcome: SwapOutcome) -> bool:
 
 
 def remote_failure(error: RemoteError, url: str) -> GitrefLockError:
-    """Return the error for a read that failed for good."""
+    """Return the error for a remote that could not be read, or not even be asked whether it takes writes, for good."""
     return ConfigurationError(
-        f"cannot read {url}: {error.words}",
+        f"cannot {'write to' if error.of_write else 'read'} {url}: {error.words}",
         code=error.code,
-        hint=_REMOTE_HINTS.get(error.code, ""),
+        hint=_trust_hint(error.words) or _REMOTE_HINTS.get(error.code, ""),
         fields={"remote": url},
+    )
+
+
+def _trust_hint(words: str) -> str:
+    """Return what helps where git does not serve a repository because it belongs to another user; '' elsewhere."""
+    found = re.search(r"dubious ownership in repository at '([^']+)'", words)
+    if found is None:
+        return ""
+    return (
+        "the repository belongs to another user; the user who runs git there must trust it: "
+        f"git config --global --add safe.directory '{found[1]}'"
     )
 
 
@@ -88,7 +99,7 @@ def swap_failure(outcome: SwapOutcome, what: str, check: str) -> GitrefLockError
             if blocking is not None:
                 fields["blocking_ref"] = blocking[1]
             code = _CONFIGURATION_KINDS.get(kind)
-            hint = _REFUSAL_HINTS.get(kind) or _REMOTE_HINTS.get(kind.value, "")
+            hint = _trust_hint(words) or _REFUSAL_HINTS.get(kind) or _REMOTE_HINTS.get(kind.value, "")
             if code is not None:
                 return ConfigurationError(f"{what} was refused: {words}", code=code, hint=hint, fields=fields)
             return PolicyError(f"{what} was refused: {words}", hint=hint, fields=fields)

@@ -12,6 +12,7 @@ from gitref_lock.testing.gitserver import GitHttpServer, RequestKind
 from tests.cli.conftest import ROOT, Cli
 from tests.support.gitcli import Repo, git, make_bare
 
+TRUST = "git config --global --add safe.directory"
 SECRET = "s3cr3t-t0ken-value"
 
 
@@ -223,3 +224,27 @@ def test_what_a_settings_file_says_of_merging_is_a_fault_of_the_file(cli: Cli, f
     examined = cli("doctor", "--offline", "--json", code=3).json
     assert "bad-config" in {item["code"] for item in examined["findings"] if item["severity"] == "error"}
     cli("acquire", "main")
+
+
+def test_a_remote_of_another_user_is_told_apart_from_a_missing_right(cli: Cli, tmp_path: Path) -> None:
+    """What git says of the owner is told in its lines, with the setting that trusts the repository as the hint."""
+    bare = make_bare(tmp_path / "theirs.git")
+    outside = tmp_path / "nowhere"
+    outside.mkdir()
+    elsewhere = cli.at(outside).under(GIT_TEST_ASSUME_DIFFERENT_OWNER="1", RUNNER_TEMP=str(outside))
+    told = elsewhere("acquire", "x", "-r", bare.path, code=3).err
+    assert "dubious ownership" in told
+    assert "\\t" not in told
+    assert f"hint: the repository belongs to another user; the user who runs git there must trust it: {TRUST}" in told
+    assert f"{TRUST} '{bare.path}'" in told
+
+
+def test_a_remote_that_takes_no_writes_is_not_called_unreadable(cli: Cli, bare_repo: Repo) -> None:
+    """Where the server lets everybody read and nobody write, an acquire says that it cannot write."""
+    cli("inspect", "x")
+    bare_repo.config("http.receivepack", "false")
+    refused = cli("acquire", "x", "--json", code=3).error
+    assert refused["code"] == "permission"
+    assert refused["message"].startswith(f"cannot write to {refused['remote']}: HTTP 403")
+    assert "write access" in refused["hint"]
+    cli("inspect", "x")
