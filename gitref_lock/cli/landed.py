@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from gitref_lock.pushing import PushReport
 
 
+_LESS_SAFE = {
+    "degraded": "the host refuses the lock's ref, or the lock was passed over after the wait, so nothing but the "
+    "branch's own old value protected this landing; --no-degrade refuses that",
+    "unfenced": "the server cannot change branch and lock as one, so a lease that it did not check and the "
+    "branch's own old value protected this landing; --require-fence refuses that",
+    "emergency": "it waited for nobody and ended any lease on the lock, and our side won every conflict that no rule "
+    "decides; the reason is in the lock's history",
+}
+"""What it means that a landing was not under the fence of its lock."""
+
+
 def _named(values: Sequence[object], item: JsonObject) -> str:
     """Name the values that both sides set, and say how many more there are."""
     count = item.get("detail_count")
@@ -24,8 +35,9 @@ def tell(run: Run, report: PushReport) -> None:
     """Say what landed and how, what the conflict policy decided, and what became of the clone."""
     out, landed = run.out, report.landed
     assert landed is not None
-    if landed.how.value in {"unfenced", "degraded", "emergency"}:
-        out.warn(f"this landing was {landed.how.value}: see what that means in 'gitref-lock push --help' and the docs")
+    meaning = _LESS_SAFE.get(landed.how.value)
+    if meaning is not None:
+        out.warn(f"this landing was {landed.how.value}: {meaning}")
     for item in landed.conflicts:
         text = f"both sides changed {item.get('path')}: united by '{item.get('strategy')}'"
         lost = item.get("detail") or None

@@ -367,3 +367,24 @@ def test_an_unknown_outcome_names_what_finds_out(
     again = run(changed.path, "push", "-A", "-m", "second")
     assert again.returncode == 0
     assert "finished an earlier push" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "words", "how", "meaning"),
+    [
+        ("receive.hideRefs=refs/locks", (), "degraded", "nothing but the branch's own old value"),
+        ("receive.advertiseAtomic=false", (), "unfenced", "a lease that it did not check"),
+        ("receive.advertiseAtomic=true", ("--emergency", "site is down"), "emergency", "ended any lease on the lock"),
+    ],
+)
+def test_a_landing_outside_the_fence_says_what_that_means(
+    bare_repo: Repo, changed: Repo, setting: str, words: tuple[str, ...], how: str, meaning: str
+) -> None:
+    """The warning itself says what protected the landing, so that nobody has to look for the word."""
+    key, _, value = setting.partition("=")
+    bare_repo.config(key, value)
+    done = run(changed.path, "push", "-A", "-m", "mine", *words)
+    assert done.returncode == 0, done.stderr
+    (told,) = [line for line in done.stderr.splitlines() if line.startswith("warning: this landing")]
+    assert told.startswith(f"warning: this landing was {how}: ")
+    assert meaning in told
