@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from gitref_lock.testing.faults import DropBefore, FaultPlan
+from gitref_lock.landing.checkout import Checkout
+from gitref_lock.runtime.deadline import Deadline
+from gitref_lock.runtime.recovery import resume
+from gitref_lock.testing.faults import DropBefore, Fault, FaultPlan, LateCopy
 from gitref_lock.testing.gitserver import GitHttpServer
 from gitref_lock.testing.gitserver_http import Request, RequestKind
 from tests.support.ci import advance, assert_sound, land, write
-from tests.support.gitcli import Repo, clone
+from tests.support.gitcli import Repo, clone, git_env
 from tests.support.race import start_push
-from tests.support.runners import subjects_at, tip_at
+from tests.support.runners import history_at, holder, remote_at, subjects_at, tip_at
 
 DEADLINE_S = 60
 KINDS = {
@@ -34,8 +37,11 @@ def server(server_root: Path, bare: Repo) -> Iterator[GitHttpServer]:
         yield made
 
 
-def killed_at(server: GitHttpServer, folder: Repo, *words: str, is_applied: bool) -> None:
-    """Push from ``folder`` and kill the process at the request that lands, before or after it is applied."""
+def killed_at(server: GitHttpServer, folder: Repo, *words: str, is_applied: bool, instead: Fault | None = None) -> None:
+    """Push from ``folder`` and kill the process at the request that lands, before or after it is applied.
+
+    ``instead`` is what happens to a request that is not applied; by default it is lost.
+    """
     ready = threading.Event()
     processes: list[subprocess.Popen[str]] = []
 
@@ -48,7 +54,7 @@ def killed_at(server: GitHttpServer, folder: Repo, *words: str, is_applied: bool
     if is_applied:
         plan.after(RequestKind.RECEIVE_PACK, 1, kill)
     else:
-        plan.on(RequestKind.RECEIVE_PACK, 1, DropBefore()).before(RequestKind.RECEIVE_PACK, 1, kill)
+        plan.on(RequestKind.RECEIVE_PACK, 1, instead or DropBefore()).before(RequestKind.RECEIVE_PACK, 1, kill)
     server.set_faults(plan)
     processes.append(start_push(folder.path, "killed", *words))
     ready.set()
@@ -115,3 +121,27 @@ def test_the_next_push_tidies_up(
     assert folder.git("status", "--porcelain") == ""
     assert (folder.path / "README.md").read_text() == "two\n"
     assert_sound(folder)
+
+
+def test_a_copy_of_the_killed_landing_that_arrives_after_the_recovery_is_refused(
+    server: GitHttpServer, bare: Repo, tmp_path: Path
+) -> None:
+    """The recovery says that the landing was dropped, and keeps its word: the lock was moved on under the late copy."""
+    url = server.repo_url("repo.git")
+    folder = clone(url, tmp_path / "c")
+    write(folder, {"first.txt": "first\n"})
+    land(folder, url, message="first")  # the lock exists from here on: the next write is a landing
+    write(folder, {"data/killed.txt": "killed\n"})
+    late = LateCopy()
+    killed_at(server, folder, is_applied=False, instead=late)
+    remote, before = remote_at(url), bare.refs()
+    with Checkout.open(folder.path, git_env()) as checkout, checkout.exclusive():
+        said = resume(remote, checkout, holder("next"), Deadline.after(remote.system, 60.0))
+    assert said.startswith("dropped")
+    recovered = bare.refs()
+    reply = late.apply()
+    assert b"ng refs/heads/main" in reply.body
+    assert bare.refs() == recovered
+    assert "killed" not in subjects_at(bare)
+    assert {ref for ref, oid in recovered.items() if before[ref] != oid} == {"refs/locks/main"}
+    assert history_at(bare)[-1]["event"] == "abandon"
