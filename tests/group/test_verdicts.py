@@ -11,6 +11,7 @@ from gitref_lock.core.names import Oid, RefName
 from gitref_lock.core.record import Holder
 from gitref_lock.core.refs import Absent, RefEdit, Role, Superseded
 from gitref_lock.core.ticket import VERDICT_KEPT_S, Kind, Ticket, Verdict, VerdictKind, build_ticket
+from gitref_lock.errors import NotAcquiredError
 from gitref_lock.remotes.streams import LinkError
 from gitref_lock.runtime.dead_tickets import MAX_SWEPT, swept
 from gitref_lock.runtime.deadline import Deadline
@@ -18,6 +19,7 @@ from gitref_lock.testing.oracles import judge
 from gitref_lock.testing.sim_network import Fate
 from tests.group.crowd import ends, play, times_in_branch, told
 from tests.group.memory import LOCK, MAIN, QUEUE, Hub, Runner
+from tests.support.runners import acquire_at
 
 Work = Callable[[], object]
 
@@ -143,16 +145,50 @@ def lies(hub: Hub, kind: str, victim_commit: Oid) -> Verdict:
     return Verdict(VerdictKind.LANDED, by="liar", commits=commits[kind])
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "of nothing",
-        "of somebody else's commit",
-        "of a commit that is nowhere",
-        "of my commit, which is not in the branch",
-        "of mine among others",
-    ],
-)
+LIES = [
+    "of nothing",
+    "of somebody else's commit",
+    "of a commit that is nowhere",
+    "of my commit, which is not in the branch",
+    "of mine among others",
+]
+
+
+def lie(hub: Hub, ref: RefName, kind: str, victim_commit: Oid) -> None:
+    """End a ticket with an untrue claim, as a program that cannot be trusted might."""
+    made = build_ticket(hub.ticket(ref).with_verdict(lies(hub, kind, victim_commit)), at_s=1_700_000_000)
+    hub.server.put(made)
+    hub.server.set_ref(ref, made[0].oid)
+
+
+@pytest.mark.parametrize("kind", LIES)
+def test_an_untrue_verdict_that_a_giving_up_push_meets_is_no_landing(kind: str) -> None:
+    """The wait is over and the withdrawal finds a false landed verdict: the push has not landed, and says so."""
+    hub = Hub.open()
+    acquire_at(hub.runner("holder").remote, ttl_s=3600.0)
+    wait_s = 30.0
+    tampered: list[RefName] = []
+
+    def tamper(what: str, work: Work) -> object:
+        found = work()
+        age_s = victim.remote.system.clock.monotonic() - began_s
+        if what == "ls-refs" and age_s > wait_s and not tampered:
+            [ref] = [ref for ref in hub.server.refs if ref.startswith(QUEUE)]
+            lie(hub, ref, kind, change.head)
+            tampered.append(ref)
+        return found
+
+    victim = hub.runner("victim", tamper)
+    began_s = victim.remote.system.clock.monotonic()
+    change = victim.line()
+    with pytest.raises(NotAcquiredError) as refused:
+        victim.push(change, wait_s=wait_s)
+    assert tampered
+    assert "the branch does not show it" in "".join(refused.value.__notes__)
+    assert "victim" not in hub.subjects()
+
+
+@pytest.mark.parametrize("kind", LIES)
 def test_an_untrue_verdict_is_not_believed(kind: str) -> None:
     """A ticket moved to a false landed verdict: the waiter looks at the branch, posts anew, and lands exactly once."""
     hub = Hub.open()
@@ -163,10 +199,7 @@ def test_an_untrue_verdict_is_not_believed(kind: str) -> None:
         posted = [ref for ref in hub.server.refs if ref.startswith(QUEUE) and ref not in before]
         if what == "swap" and posted and not tampered:
             [ref] = posted
-            ticket = hub.ticket(ref)
-            made = build_ticket(ticket.with_verdict(lies(hub, kind, victim_commit)), at_s=1_700_000_000)
-            hub.server.put(made)
-            hub.server.set_ref(ref, made[0].oid)
+            lie(hub, ref, kind, victim_commit)
             tampered.append(ref)
         return found
 
