@@ -10,10 +10,13 @@ import pytest
 
 from gitref_lock.core.names import LockName
 from gitref_lock.core.record import Holder
+from gitref_lock.core.timing import LeaseTiming
+from gitref_lock.errors import LeaseLostError
 from gitref_lock.runtime.deadline import Deadline
 from gitref_lock.runtime.lease import Lease
 from gitref_lock.runtime.operator import break_lock
 from gitref_lock.runtime.renewing import Renewer
+from gitref_lock.runtime.swapper import KILL_BUDGET_S
 from gitref_lock.testing.sim_kernel import Task
 from gitref_lock.testing.waiters import Runner, World
 
@@ -125,6 +128,27 @@ def test_one_stalled_request_leaves_time_for_another() -> None:
     kept(30.0, act, rounds=2)
     assert seen
     assert all(timeout is not None and 1.0 <= timeout <= 30 / 3 for timeout in seen)
+
+
+@pytest.mark.parametrize("is_cut", [True, False], ids=["cut off", "replies are lost"])
+def test_a_renewal_is_not_tried_past_the_end_of_its_lease(is_cut: bool) -> None:
+    """However long the caller would wait, a renewal that fails ends with the lease, but for a last reading back."""
+    world = World(3)
+    runner = world.runner("holder")
+    ended_s: list[float] = []
+
+    def body(task: Task) -> None:
+        lease = runner.acquire(ttl_s=12.0)
+        runner.store.is_cut, runner.store.loses_replies = is_cut, not is_cut
+        began_s = task.kernel.now
+        with pytest.raises(LeaseLostError):
+            lease.renew(Deadline.after(runner.remote.system, 600.0))
+        ended_s.append(task.kernel.now - began_s)
+
+    runner.spawn(body)
+    world.run(24 * 3600.0)
+    last_request_s = 2 * world.latency_s
+    assert ended_s[0] <= LeaseTiming.for_ttl(12.0).usable_s + KILL_BUDGET_S + last_request_s
 
 
 @pytest.mark.parametrize("is_waiting", [True, False])
