@@ -74,12 +74,14 @@ AGREED = clock_of((LATE, 1000.0), (LATE + 2, 1002.0))
         (LOCAL, 0.0, AGREED, None),
         (HELD, 0.0, clock_of((LATE, 1000.0), (LATE + 2, 1002.0), (START - 1, 1003.0)), None),
         (HELD, 0.0, ServerClock(), None),
+        (replace(HELD, renewed_at=LATE + 2), 0.0, AGREED, Rule.SERVER_CLOCK),
+        (replace(HELD, renewed_at=LATE + 3), 0.0, AGREED, None),
     ],
 )
 def test_a_lease_is_expired_by_exactly_these_rules(
     record: LockRecord | UnreadableRecord, seen_for_s: float, clock: ServerClock, expected: Rule | None
 ) -> None:
-    """Observation for the record's own ttl, or two agreeing Dates past the end plus the permitted skew."""
+    """Observation for the record's own ttl, or two agreeing Dates past its end, the skew and its own renewal."""
     assert expired_by(record, JUST_SEEN, JUST_SEEN.since_s + seen_for_s, clock) is expected
 
 
