@@ -18,8 +18,9 @@ from gitref_lock.landing.errors import IdentityError
 
 _CRUD = " .,:;<>\"\\'" + "".join(map(chr, range(33)))
 _AUTHOR = re.compile(r"\s*(?P<name>[^<>]*?)\s*<(?P<email>[^<>]*)>\s*")
-_RAW_DATE = re.compile(r"@?(?P<seconds>[0-9]+)\s+(?P<sign>[+-])(?P<hours>[0-9]{2})(?P<minutes>[0-9]{2})")
-_AT_DATE = re.compile(r"@(?P<seconds>[0-9]+)")
+_RAW_DATE = re.compile(r"@?(?P<seconds>[0-9]{1,20})\s+(?P<sign>[+-])(?P<hours>[0-9]{2})(?P<minutes>[0-9]{2})")
+_AT_DATE = re.compile(r"@(?P<seconds>[0-9]{1,20})")
+_LAST_S = 2**63 - 1
 
 
 class Actor(NamedTuple):
@@ -78,28 +79,44 @@ def local_offset_s(at_s: int) -> int:
 
 
 def parse_date(value: str) -> tuple[int, int]:
-    """Return Unix second and offset of a date in git's raw form, ISO 8601 or RFC 2822; raise IdentityError."""
-    raw_match = _RAW_DATE.fullmatch(value.strip())
+    """Return Unix second and offset of a date in git's raw form, ISO 8601 or RFC 2822; raise IdentityError.
+
+    What no commit can hold is refused as well: servers that check objects would refuse the whole push.
+    """
+    try:
+        at_s, offset_s = _read_date(value.strip())
+    except (ValueError, TypeError, OverflowError, IndexError) as error:
+        raise IdentityError(
+            "bad-date", f"not a date: {value!r}", "use '<seconds> <+hhmm>', ISO 8601 or RFC 2822"
+        ) from error
+    if not 0 <= at_s < _LAST_S:
+        raise IdentityError("bad-date", f"a date that git cannot keep: {value!r}", "use one after 1970-01-01")
+    return at_s, offset_s
+
+
+def _read_date(value: str) -> tuple[int, int]:
+    """Return Unix second and offset; raise one of many errors for what is no date."""
+    raw_match = _RAW_DATE.fullmatch(value)
     if raw_match:
-        offset = int(raw_match["hours"]) * 3600 + int(raw_match["minutes"]) * 60
+        hours, minutes = int(raw_match["hours"]), int(raw_match["minutes"])
+        if hours > 23 or minutes > 59:
+            raise ValueError("no such time zone")
+        offset = hours * 3600 + minutes * 60
         return int(raw_match["seconds"]), -offset if raw_match["sign"] == "-" else offset
-    at_match = _AT_DATE.fullmatch(value.strip())
+    at_match = _AT_DATE.fullmatch(value)
     if at_match:
         return int(at_match["seconds"]), 0
     try:
-        when = datetime.fromisoformat(value.strip())
+        when = datetime.fromisoformat(value)
     except ValueError:
         from email.utils import parsedate_to_datetime  # late: hardly anybody writes dates as mails do
 
-        try:
-            when = parsedate_to_datetime(value)
-        except (ValueError, TypeError) as error:
-            raise IdentityError(
-                "bad-date", f"not a date: {value!r}", "use '<seconds> <+hhmm>', ISO 8601 or RFC 2822"
-            ) from error
+        when = parsedate_to_datetime(value)
     aware = when.astimezone() if when.tzinfo is None else when
     offset_of = aware.utcoffset()
-    return int(aware.timestamp()), int(offset_of.total_seconds()) if offset_of is not None else 0
+    # a header has whole minutes; zones of long ago, and ISO 8601, know seconds
+    minutes = int(offset_of.total_seconds() / 60) if offset_of is not None else 0
+    return int(aware.timestamp()), minutes * 60
 
 
 def parse_author(value: str) -> Actor:

@@ -109,3 +109,38 @@ def test_half_an_author_is_refused(text: str) -> None:
     """--author needs a name and an email in angle brackets."""
     with pytest.raises(IdentityError):
         parse_author(text)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "1700000000 +9999",
+        "1700000000 +2400",
+        "1700000000 -0060",
+        "1960-01-01T00:00:00Z",
+        "0001-01-01T00:00:00",
+        "9999-12-31T23:59:59-23:59:59.999999x",
+        "Thu, 01 Jan 1960 00:00:00 +0000",
+        "Thu, 01 Jan 2004 00:00:00 +9999",
+        "99999999999999999999 +0000",
+        "@9223372036854775807",
+        "9" * 5000 + " +0000",
+        "",
+    ],
+)
+def test_a_date_that_no_commit_can_hold_is_refused(date: str) -> None:
+    """A zone of more than a day, a time before 1970 and one that overflows are bad dates, not broken commits."""
+    with pytest.raises(IdentityError) as caught:
+        parse_date(date)
+    assert caught.value.code == "bad-date"
+
+
+@pytest.mark.parametrize("date", ["@0 +0000", "1700000000 +2359", "1700000000 -2359"])
+def test_dates_at_the_edge_are_gits(path: Path, date: str) -> None:
+    """The earliest second and the widest zones make the header that git makes."""
+    who = {f"GIT_{role}_{part}": "x" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
+    git("commit", "-q", "--allow-empty", "-m", "x", cwd=path, env={**who, "GIT_AUTHOR_DATE": date})
+    at_s, offset_s = parse_date(date)
+    hours, minutes = divmod(abs(offset_s) // 60, 60)
+    sign = "-" if offset_s < 0 else "+"
+    assert git("log", "-1", "--format=%ad", "--date=raw", cwd=path) == f"{at_s} {sign}{hours:02d}{minutes:02d}"
