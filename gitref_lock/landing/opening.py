@@ -16,9 +16,18 @@ from gitref_lock.landing import discovery
 from gitref_lock.landing.errors import LandingError, NotARepositoryError, UnsupportedRepositoryError
 from gitref_lock.landing.hardening import LOOSE_OBJECT, hardened
 from gitref_lock.landing.object_store import SturdyObjectStore
-from gitref_lock.remotes.gitconfig import load
+from gitref_lock.remotes.gitconfig import load, parse_bool, parse_int
 
 _HARMLESS_EXTENSIONS = frozenset({b"partialclone", b"preciousobjects", b"noop", b"noop-v1"})
+_NUMBERS = frozenset({b"compression", b"loosecompression", b"maxtreedepth", b"indexversion"})
+_BOOLEANS = frozenset({b"bare", b"commitgraph", b"multipackindex", b"fsyncobjectfiles"})
+_UNUSED = frozenset(
+    {
+        *(b"bigfilethreshold", b"packedgitlimit", b"deltabasecachelimit", b"deltawindowsize", b"windowmemory"),
+        *(b"deltacachesize", b"depth", b"threads", b"writebitmaps", b"writebitmaphashcache", b"writebitmaplookuptable"),
+    }
+)
+"""How packs are made and how much memory git may take: the library would misread it, and nothing here needs it."""
 
 
 class TolerantRepo(Repo):
@@ -27,7 +36,7 @@ class TolerantRepo(Repo):
     _config: ConfigFile | None = None
 
     def get_config(self) -> ConfigFile:
-        """Return ``.git/config`` without the extensions that git accepts and the base class does not know.
+        """Return ``.git/config`` in the words that the base class reads: git knows more extensions, booleans and units.
 
         It is read once: the base class asks for it again and again, for one setting each time.
         """
@@ -37,6 +46,8 @@ class TolerantRepo(Repo):
 
     def _read_config(self) -> ConfigFile:
         config = super().get_config()
+        for words in ((b"core",), (b"pack",), (b"repack",)):
+            _put_plainly(config, words)
         section = (b"extensions",)
         harmless = {
             name: value
@@ -56,6 +67,19 @@ class TolerantRepo(Repo):
         self._write_reflog(
             name, before, new.encode("ascii"), commit.committer, commit.commit_time, commit.commit_timezone, note
         )
+
+
+def _put_plainly(config: ConfigFile, section: tuple[bytes]) -> None:
+    """Rewrite one section's numbers and booleans as digits and ``true`` or ``false``; raise RemoteConfigError."""
+    for name in {name.lower() for name, _ in config.items(section)}:
+        value = config.get(section, name).decode("utf-8", "replace")
+        label = f"{section[0].decode()}.{name.decode('utf-8', 'replace')}"
+        if name in _NUMBERS:
+            config.set(section, name, str(parse_int(value, label)))
+        elif name in _BOOLEANS:
+            config.set(section, name, parse_bool(value, label))
+        elif name in _UNUSED:
+            del config[section][name]
 
 
 def open_repository(place: discovery.Place, start: Path, environ: Mapping[str, str]) -> TolerantRepo:

@@ -301,6 +301,35 @@ def test_only_one_landing_at_a_time_and_a_kill_ends_the_hold(path: Path) -> None
         pass
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("core.bigFileThreshold=100m", "core.packedGitLimit=128m", "core.deltaBaseCacheLimit=1g"),
+        *("core.bigFileThreshold=1", "core.compression=0k", "core.looseCompression=9", "core.commitGraph=on"),
+        *("core.multiPackIndex=1", "core.fsyncObjectFiles=yes", "core.bare=no", "core.bare=0"),
+        *("pack.windowMemory=100m", "pack.deltaCacheSize=1m", "pack.threads=0", "pack.depth=1k"),
+        *("pack.writeBitmaps=yes", "pack.writeBitmapHashCache=off", "repack.writeBitmaps=1", "pack.indexVersion=2"),
+    ],
+)
+def test_settings_with_units_and_every_word_for_a_boolean_are_read(path: Path, setting: str) -> None:
+    """What git takes for a number or a boolean is no reason to refuse a repository, and its objects can be read."""
+    name, _, value = setting.partition("=")
+    git("config", name, value, cwd=path)
+    with open_checkout(path) as checkout:
+        head = checkout.head()
+        assert head is not None
+        assert checkout.commit_object(head).id.decode() == git("rev-parse", "HEAD", cwd=path)
+
+
+@pytest.mark.parametrize("setting", ["core.compression=much", "core.commitGraph=perhaps"])
+def test_a_setting_that_git_refuses_is_refused_by_name(path: Path, setting: str) -> None:
+    """The error says which setting cannot be read."""
+    name, _, value = setting.partition("=")
+    git("config", name, value, cwd=path)
+    with pytest.raises(ConfigurationError, match=f"(?i){name}"):
+        open_checkout(path)
+
+
 def test_broken_configuration_is_an_error_that_names_the_file(path: Path) -> None:
     """A syntax error in git's configuration is reported, not ignored."""
     with (path / ".git/config").open("a", encoding="utf-8") as file:
