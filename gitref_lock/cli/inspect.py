@@ -90,7 +90,7 @@ def row_of(status: LockStatus) -> tuple[str, ...]:
     holder = record.holder if record is not None else None
     return (
         status.name,
-        f"{status.word}, expired" if status.expired is not None else status.word,
+        f"{status.word}, expired" if status.expired is not None else status.word + _blocked(status),
         holder.label if holder is not None else "-",
         instant(record.acquired_at) if record is not None and record.acquired_at is not None else "-",
         instant(record.expires_at) if record is not None and record.expires_at is not None else "-",
@@ -99,10 +99,17 @@ def row_of(status: LockStatus) -> tuple[str, ...]:
     )
 
 
+def _blocked(status: LockStatus) -> str:
+    return f", blocked by {status.blocked_by}" if status.blocked_by is not None else ""
+
+
 def lines_of(status: LockStatus, history: int) -> list[str]:
     """Return one lock in sentences."""
     record = status.record
-    if status.state is None:
+    if status.blocked_by is not None:
+        why = "a lock cannot be both a name and the folder of another"
+        lines = [f"{status.name}: cannot be created beside the lock {status.blocked_by}: {why}"]
+    elif status.state is None:
         lines = [f"{status.name}: free; it never was taken"]
     elif record is None:
         why = getattr(status.state.record, "why", "")
@@ -133,7 +140,7 @@ def lines_of(status: LockStatus, history: int) -> list[str]:
         ticket = entry.ticket
         who = f"{ticket.holder.label}, priority {ticket.priority}" if ticket is not None else "an unreadable ticket"
         lines.append(f"  waiting {place}: {who}")
-    if status.word != "free" or status.queue:
+    if status.blocked_by is None and (status.word != "free" or status.queue):
         expected = status.expected_wait_s
         lines.append(
             "  no earlier hold is known to judge a wait by"

@@ -23,7 +23,8 @@ class LockStatus:
 
     ``expired`` names the rule by which the lease is over for this observer; ``expected_wait_s`` is what a runner that
     came now would wait, None when no hold is on record. ``kept_alive`` tells, of a lease of this clone that was to be
-    kept alive, whether its process still runs; None of any other.
+    kept alive, whether its process still runs; None of any other. ``blocked_by`` is the lock beside which this one, as
+    it does not exist, cannot be created: one of the two names is the folder of the other.
     """
 
     name: LockName
@@ -34,6 +35,7 @@ class LockStatus:
     expected_wait_s: float | None
     now_at: float
     kept_alive: bool | None = None
+    blocked_by: LockName | None = None
 
     @property
     def record(self) -> LockRecord | None:
@@ -84,6 +86,7 @@ class LockStatus:
             "expired": self.expired is not None,
             "expired_by": self.expired.value if self.expired is not None else None,
             "kept_alive": self.kept_alive,
+            "blocked_by": self.blocked_by,
             "queue": [entry_json(entry, place) for place, entry in enumerate(self.queue, 1)],
             "expected_wait_seconds": None if self.expected_wait_s is None else round(self.expected_wait_s, 1),
         }
@@ -139,8 +142,30 @@ def all_locks(remote: Remote, deadline: Deadline) -> tuple[LockName, ...]:
 
 def collect(remote: Remote, names: Sequence[LockName], deadline: Deadline) -> list[LockStatus]:
     """Return the status of these locks, from one listing and one read of what is new."""
-    picture = remote.look(names, deadline)
+    picture = remote.look(names, deadline, extra=_beside(remote, names))
     return [status_of(remote, picture, name) for name in names]
+
+
+def _parents(name: LockName) -> list[LockName]:
+    """Return the names whose folder this name lies in."""
+    parts = name.split("/")
+    return [LockName("/".join(parts[:count])) for count in range(1, len(parts))]
+
+
+def _beside(remote: Remote, names: Sequence[LockName]) -> list[str]:
+    """Return the prefixes of the locks that could stand in the way of these."""
+    ref = remote.namespace.lock_ref
+    return list(dict.fromkeys(item for name in names for item in (f"{ref(name)}/", *map(ref, _parents(name)))))
+
+
+def _blocking(remote: Remote, picture: Picture, name: LockName) -> LockName | None:
+    """Return a lock beside which a lock that does not exist cannot be created."""
+    ref = remote.namespace.lock_ref
+    parent = next((item for item in _parents(name) if ref(item) in picture.refs), None)
+    if parent is not None:
+        return parent
+    below = next((item for item in sorted(picture.refs) if item.startswith(f"{ref(name)}/")), None)
+    return remote.namespace.parse_lock_ref(below) if below is not None else None
 
 
 def status_of(remote: Remote, picture: Picture, name: LockName) -> LockStatus:
@@ -148,14 +173,16 @@ def status_of(remote: Remote, picture: Picture, name: LockName) -> LockStatus:
     state = picture.locks[name]
     queue = in_service_order(picture.queues.get(name, ()))
     now_at = remote.instants().latest
+    blocked_by = _blocking(remote, picture, name) if state is None else None
     return LockStatus(
         name=name,
         lock_ref=remote.namespace.lock_ref(name),
         state=state,
         queue=queue,
         expired=_expired(remote, name, state),
-        expected_wait_s=_expected(state, len(queue), now_at),
+        expected_wait_s=_expected(state, len(queue), now_at) if blocked_by is None else None,
         now_at=now_at,
+        blocked_by=blocked_by,
     )
 
 

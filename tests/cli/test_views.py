@@ -177,3 +177,16 @@ def test_an_unreadable_record_counts_as_held(cli: Cli, bare_repo: Repo, lock: by
     assert cli("history", "main", "--verify", "--json", code=1).json["verified"] is False
     cli("break", "main", "--expect", found["lock_oid"])
     cli("acquire", "main", "-n")
+
+
+@pytest.mark.parametrize(("there", "asked"), [("deploy/prod", "deploy"), ("deploy", "deploy/prod")])
+def test_a_lock_that_cannot_be_created_is_not_called_free(cli: Cli, there: str, asked: str) -> None:
+    """Beside a lock whose name is a folder of it, or lies in it, a lock is told to be impossible, and why."""
+    cli("acquire", there)
+    told = cli("inspect", asked).out
+    assert told.startswith(f"{asked}: cannot be created beside the lock {there}: ")
+    assert "would wait" not in told
+    (shown,) = cli("inspect", asked, "--json").json["locks"]
+    assert (shown["state"], shown["blocked_by"], shown["expected_wait_seconds"]) == ("absent", there, None)
+    assert "free" in cli("inspect", "deploy-2/prod").out
+    cli("acquire", asked, "-n", code=3)
