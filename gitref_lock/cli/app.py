@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "gitref-lock"
 COMPLETE_VARIABLE = "_GITREF_LOCK_COMPLETE"
+_TRUE = frozenset({"1", "true"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,11 @@ def _performed(run: Run, words: Sequence[str]) -> object:
             perform(run, body, values)
             return exits.DONE
     app = build(wanted(words, completes=completes))
+    if not words and not completes and run.environ.get("GITREF_LOCK_JSON") not in _TRUE:
+        from gitref_lock.cli.parser import help_of
+
+        run.out.help(help_of(app, PROGRAM))
+        return exits.USAGE
     try:
         return app(words, prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False, obj=run)
     except SystemExit:
@@ -194,7 +200,7 @@ def _failed(run: Run, error: BaseException, words: Sequence[str]) -> int:
 
 def _tell(run: Run, error: BaseException, shown: GitrefLockError, code: int, words: Sequence[str]) -> None:
     """Write what ended the command, as text or as the JSON document."""
-    if not run.out.as_json and ({"--json", "-j"} & set(words) or run.environ.get("GITREF_LOCK_JSON") in {"1", "true"}):
+    if not run.out.as_json and ({"--json", "-j"} & set(words) or run.environ.get("GITREF_LOCK_JSON") in _TRUE):
         run.out.as_json = True  # the words were wrong, but JSON was asked for
     fields = {key: value for key, value in shown.fields.items() if key not in {"code", "exit", "message", "hint"}}
     problem = {"code": shown.code, "exit": code, "message": shown.message, "hint": shown.hint, **fields}

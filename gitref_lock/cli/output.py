@@ -81,6 +81,10 @@ class Output:
         if hint:
             self._line("hint", "hint: ", hint)
 
+    def help(self, text: str) -> None:
+        """Show the program's own help to somebody who did not ask for it."""
+        self._write(sys.stderr, text.rstrip("\n") + "\n")
+
     def live(self, text: str) -> None:
         """Write the live line of a terminal over itself."""
         import shutil  # late: only for waits on a terminal

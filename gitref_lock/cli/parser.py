@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
+import typer.main
 
 from gitref_lock.cli.command import perform, shared
 from gitref_lock.cli.declare import settled
@@ -28,6 +29,13 @@ def build(program: str, bodies: Iterable[tuple[str, Body, bool]]) -> typer.Typer
     for name, body, is_hidden in bodies:
         app.command(name, hidden=is_hidden)(command(body))
     return app
+
+
+def help_of(app: typer.Typer, program: str) -> str:
+    """Return the help of the whole program."""
+    group = typer.main.get_command(app)
+    with group.make_context(program, ["--help"], resilient_parsing=True) as ctx:
+        return group.get_help(ctx)
 
 
 def _show_version(ctx: typer.Context, is_wanted: bool) -> None:

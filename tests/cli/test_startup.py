@@ -61,3 +61,11 @@ def test_help_names_every_command(cli: Cli) -> None:
     assert all(f"  {name} " in shown for name in ("acquire", "renew", "release", "break", "inspect", "history"))
     assert "force-unlock" not in shown
     assert "--nonblock" in cli("lock", "--help").out
+
+
+def test_no_command_at_all_shows_the_help(cli: Cli) -> None:
+    """The help comes as it is, as for --help, on stderr, and the exit code says that something was missing."""
+    asked = cli("--help")
+    shown = cli(code=2)
+    assert (shown.out, shown.err) == ("", asked.out)
+    assert cli.under(GITREF_LOCK_JSON="1")(code=2).error["code"] == "usage"
