@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
@@ -13,6 +14,9 @@ from gitref_lock.cli.command import perform, shared
 from gitref_lock.cli.declare import settled
 
 Body = Callable[..., None]
+
+_WITHOUT_USE = {"hook": frozenset({"remote", "as_json", "timeout", "quiet"})}
+"""Shared options that mean nothing to a command: still taken, but not in its help."""
 
 
 def build(program: str, bodies: Iterable[tuple[str, Body, bool]]) -> typer.Typer:
@@ -62,7 +66,7 @@ def command(body: Body) -> Body:
         told = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
         perform(ctx.obj, body, settled(values, told, defaults))
 
-    hints = {"ctx": typer.Context, **_hints(body), **_hints(shared)}
+    hints = {"ctx": typer.Context, **_hints(body), **_hints(shared, _WITHOUT_USE.get(body.__name__, frozenset()))}
     parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
     for function in (body, shared):
         for name, parameter in inspect.signature(function).parameters.items():
@@ -76,11 +80,12 @@ def command(body: Body) -> Body:
     return wrapper
 
 
-def _hints(function: Body) -> dict[str, Any]:
-    """Return the parameters' types with their declarations as typer's own."""
+def _hints(function: Body, hidden: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return the parameters' types with their declarations as typer's own; ``hidden`` ones are not in the help."""
     found = {}
     for name, hint in get_type_hints(function, include_extras=True).items():
         if name not in {"run", "return"}:
             annotated, declared = get_args(hint)[:2]
-            found[name] = Annotated[annotated, declared.to_typer()]
+            shown = replace(declared, hidden=True) if name in hidden else declared
+            found[name] = Annotated[annotated, shown.to_typer()]
     return found

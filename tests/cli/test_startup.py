@@ -69,3 +69,11 @@ def test_no_command_at_all_shows_the_help(cli: Cli) -> None:
     shown = cli(code=2)
     assert (shown.out, shown.err) == ("", asked.out)
     assert cli.under(GITREF_LOCK_JSON="1")(code=2).error["code"] == "usage"
+
+
+def test_the_help_of_the_hook_names_only_what_it_uses(cli: Cli) -> None:
+    """A hook of a server has no remote, no report and no wait to bound."""
+    shown = cli("hook", "--help").out
+    assert "--require" in shown
+    assert "--ref-prefix" in shown
+    assert not [name for name in ("--remote", "--json", "--timeout", "--quiet") if name in shown]
