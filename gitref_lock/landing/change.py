@@ -18,7 +18,7 @@ from gitref_lock.core.objects import GitObject
 from gitref_lock.landing.errors import LandingError
 from gitref_lock.landing.graph import OurCommits, commit_of, find_ours, is_reachable, left_beyond, parents_of
 from gitref_lock.landing.likeness import is_like, likenesses
-from gitref_lock.landing.merge.results import Resolution
+from gitref_lock.landing.merge.results import Resolution, resolution_json
 from gitref_lock.landing.object_store import Store, StoreSink
 from gitref_lock.landing.replay import ReplayConflictError, Replayed, Replayer
 from gitref_lock.landing.sending import objects_beyond, objects_for
@@ -29,6 +29,15 @@ _DEEPER = 256
 
 class NothingSurvivesError(LandingError):
     """The policy discarded the whole change: landing nothing must not look like success."""
+
+    def __init__(self, resolutions: Collection[Resolution]) -> None:
+        """Name the paths, each with the strategy that decided."""
+        super().__init__(
+            "nothing-survives",
+            "the conflict policy discarded the whole change; nothing was landed",
+            "choose another strategy for these paths with --strategy GLOB=NAME",
+        )
+        self.fields = {"conflicts": [resolution_json(item) for item in resolutions]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +118,7 @@ class Change:
             return Prepared(tip, self.head, self.ours.commits, objects)
         replayed = self._replay(tip)
         if not replayed.commits and any(map(_discards_ours, replayed.resolutions)):
-            raise NothingSurvivesError(
-                "nothing-survives",
-                "the conflict policy discarded the whole change; nothing was landed",
-                "choose another strategy for these paths with --strategy GLOB=NAME",
-            )
+            raise NothingSurvivesError(replayed.resolutions)
         objects = objects_for(self.store, replayed.commits, {tip}, is_partial=self.promisor_filter is not None)
         rescued = self._rescued(replayed, tip)
         extra = self._objects_of_rescued(rescued, tip) if rescued else ()

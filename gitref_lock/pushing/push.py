@@ -155,7 +155,7 @@ def _land(run: ClonePush, pusher: Pusher) -> Landed:
         ) from error
     except (MergeOnMovedTipError, NothingSurvivesError) as error:
         run.forget()
-        raise ConflictError(error.message, code=error.code, hint=error.hint) from error
+        raise ConflictError(error.message, code=error.code, hint=error.hint, fields=error.fields) from error
     except (GitrefLockError, LandingError) as error:
         if getattr(error, "code", "") not in {"outcome-unknown", "breached"}:
             run.forget()

@@ -388,3 +388,18 @@ def test_a_landing_outside_the_fence_says_what_that_means(
     (told,) = [line for line in done.stderr.splitlines() if line.startswith("warning: this landing")]
     assert told.startswith(f"warning: this landing was {how}: ")
     assert meaning in told
+
+
+def test_a_change_that_the_policy_discards_whole_names_its_paths(changed: Repo, repo_url: str, tmp_path: Path) -> None:
+    """Exit 7 lists every path with the strategy that decided it, as for a conflict that nothing decides."""
+    other = clone(repo_url, tmp_path / "other")
+    for repo, text in ((other, "theirs\n"), (changed, "ours\n")):
+        (repo.path / "both.txt").write_text(text, "utf-8")
+    assert run(other.path, "push", "-A", "-m", "theirs").returncode == 0
+    done = run(changed.path, "push", "both.txt", "-m", "ours", "--strategy", "**=theirs", "--json")
+    assert done.returncode == 7, done.stdout + done.stderr
+    told = error_of(done)
+    assert told["code"] == "nothing-survives"
+    conflicts = told["conflicts"]
+    assert isinstance(conflicts, list)
+    assert [(item["path"], item["strategy"]) for item in conflicts] == [("both.txt", "theirs")]
