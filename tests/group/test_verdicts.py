@@ -166,23 +166,21 @@ def test_an_untrue_verdict_that_a_giving_up_push_meets_is_no_landing(kind: str) 
     """The wait is over and the withdrawal finds a false landed verdict: the push has not landed, and says so."""
     hub = Hub.open()
     acquire_at(hub.runner("holder").remote, ttl_s=3600.0)
-    wait_s = 30.0
     tampered: list[RefName] = []
 
     def tamper(what: str, work: Work) -> object:
         found = work()
-        age_s = victim.remote.system.clock.monotonic() - began_s
-        if what == "ls-refs" and age_s > wait_s and not tampered:
+        if what == "ls-refs" and pusher.errand.wait.is_over and not tampered:
             [ref] = [ref for ref in hub.server.refs if ref.startswith(QUEUE)]
             lie(hub, ref, kind, change.head)
             tampered.append(ref)
         return found
 
     victim = hub.runner("victim", tamper)
-    began_s = victim.remote.system.clock.monotonic()
     change = victim.line()
+    pusher = victim.pusher(change, wait_s=30.0)
     with pytest.raises(NotAcquiredError) as refused:
-        victim.push(change, wait_s=wait_s)
+        pusher.run()
     assert tampered
     assert "the branch does not show it" in "".join(refused.value.__notes__)
     assert "victim" not in hub.subjects()
