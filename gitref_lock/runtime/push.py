@@ -123,8 +123,7 @@ class Pusher:
         if request.keep and found.stance is not Stance.MINE:
             raise LeaseLostError(f"the lease to be kept is lost: {found.name} is {describe(found.state)}")
         if request.ignores_lock:
-            plan = unfenced_plan(errand.remote, errand.change, request.target, prepared)
-            return errand.send(plan, prepared, How.DEGRADED)
+            return self._land_branch_alone(prepared, How.DEGRADED, errand.deadline)
         if found.stance is Stance.ABSENT:
             return self._create_lock(prepared)
         if not errand.remote.server(errand.deadline).atomic:

@@ -29,6 +29,12 @@ def hold(jobs: Jobs) -> None:
     jobs.run("main").held()
 
 
+def proceeding(work: Repo) -> None:
+    """Let pushes of this clone land past a held lock when their wait is over."""
+    (work.path / ".git" / "info" / "exclude").write_text(".gitref-lock.toml\n")
+    (work.path / ".gitref-lock.toml").write_text('on-timeout = "proceed-unlocked"\n')
+
+
 def test_the_default_is_to_fail(jobs: Jobs, work: Repo, bare_repo: Repo) -> None:
     """Without a setting nothing lands past a held lock."""
     hold(jobs)
@@ -39,8 +45,7 @@ def test_the_default_is_to_fail(jobs: Jobs, work: Repo, bare_repo: Repo) -> None
 
 def test_proceed_unlocked_is_loud_and_leaves_the_lock_alone(jobs: Jobs, work: Repo, bare_repo: Repo) -> None:
     """The change lands by the branch's own old value, a warning says so, and the holder's lease is untouched."""
-    (work.path / ".git" / "info" / "exclude").write_text(".gitref-lock.toml\n")
-    (work.path / ".gitref-lock.toml").write_text('on-timeout = "proceed-unlocked"\n')
+    proceeding(work)
     hold(jobs)
     before = tip_at(bare_repo)
     code, out, said = push(jobs)
@@ -59,3 +64,32 @@ def test_a_required_fence_comes_first(jobs: Jobs, work: Repo, bare_repo: Repo, f
     before = tip_at(bare_repo)
     assert push(jobs, flag)[0] == 4
     assert tip_at(bare_repo) == before
+
+
+def test_what_is_discarded_past_the_lock_is_kept(jobs: Jobs, work: Repo, bare_repo: Repo) -> None:
+    """The pushed side that a rule discards is on the remote, under the name that the report gives."""
+    other = clone(jobs.url, jobs.folder / "other")
+    (other.path / "new.txt").write_text("theirs\n")
+    other.git("add", ".")
+    other.git("commit", "-q", "-m", "theirs")
+    other.git("push", "-q", "origin", "HEAD:main")
+    (work.path / "more.txt").write_text("more\n")
+    proceeding(work)
+    hold(jobs)
+    code, out, said = push(jobs, "--strategy", "**=theirs")
+    assert code == 0, said
+    (rescued,) = json.loads(out)["rescued"]
+    assert bare_repo.git("rev-parse", f"refs/lock-rescue/main/{rescued}") == rescued
+    assert bare_repo.git("show", f"{rescued}:new.txt") == "new"
+
+
+def test_a_tag_cannot_be_made_past_the_lock(jobs: Jobs, work: Repo, bare_repo: Repo) -> None:
+    """A tag belongs into the landing's own swap: without the lock the push says so, and lands nothing."""
+    proceeding(work)
+    hold(jobs)
+    before = tip_at(bare_repo)
+    code, out, _ = push(jobs, "--tag", "v1")
+    assert code == 3
+    assert "a tag" in json.dumps(json.loads(out))
+    assert tip_at(bare_repo) == before
+    assert bare_repo.git("tag") == ""

@@ -117,14 +117,14 @@ def test_push_that_gives_up_kills_its_copy_first(
 def test_push_says_unknown_when_the_server_is_gone_for_good(
     git_server: GitHttpServer, bare_repo: Repo, repo_url: str, clone: Repo
 ) -> None:
-    """With no way to decide or kill the swap the error is 'outcome unknown' and names the command that finds out."""
+    """With no way to decide or kill the swap the error is 'outcome unknown' and names what finds out."""
     release(acquire_at(remote_at(repo_url)))
     plan = FaultPlan().on(WRITE, 1, DropAfter()).on(WRITE, range(2, 500), DropBefore())
     plan.before(WRITE, 1, lambda _: plan.always(RequestKind.LS_REFS, DropBefore()))
     git_server.set_faults(plan)
     with pytest.raises(OutcomeUnknownError) as unknown:
         push_from(clone, repo_url, "mine", timeout_s=20.0)
-    assert "history" in unknown.value.hint
+    assert "run the same push again" in unknown.value.hint
     assert subjects_at(bare_repo).count("mine") == 1
     git_server.set_faults(FaultPlan())
     again = push_from(clone, repo_url, "again")
