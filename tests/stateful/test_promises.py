@@ -18,7 +18,7 @@ from gitref_lock.core.timing import LeaseTiming
 from gitref_lock.errors import GitrefLockError, LeaseLostError
 from gitref_lock.testing.oracles import judge
 from gitref_lock.testing.sim_actors import LOCK, Runner
-from gitref_lock.testing.sim_faults import Faults
+from gitref_lock.testing.sim_faults import Faults, Partition
 from gitref_lock.testing.sim_history import SWAP, LeaseSpan
 from gitref_lock.testing.sim_kernel import Crashed, Task
 from gitref_lock.testing.sim_network import Fate
@@ -28,6 +28,9 @@ from gitref_lock.testing.sim_world import Setting, World, build
 RUNNERS = 3
 WHO = st.integers(0, RUNNERS - 1)
 EDITS = st.sampled_from(("json", "lines", "own", "clash", "mixed-json"))
+CUTS = ((True, True), (True, False), (False, True))
+"""Whether requests, and whether replies, are lost while a partition lasts."""
+
 FATES: dict[str, Fate] = {
     "reply lost": Fate(reply_lost=True),
     "no answer": Fate(reply_lost=True, is_quiet=True),
@@ -183,6 +186,13 @@ class Promises(RuleBasedStateMachine):
         """The network or the machine will do something to a runner's next write."""
         if len(self.fates[f"r{who}"]) < 3:
             self.fates[f"r{who}"].append(FATES[name])
+
+    @rule(who=WHO, cut=st.sampled_from(CUTS), seconds=st.sampled_from((2.0, 15.0, 60.0)))
+    def partition(self, who: int, cut: tuple[bool, bool], seconds: float) -> None:
+        """A runner is cut off for a while: its requests do not arrive, the replies do not, or neither."""
+        outbound, inbound = cut
+        now = self.world.kernel.now
+        self.world.network.partitions.append(Partition(f"r{who}", now, now + seconds, outbound, inbound))
 
     @rule(who=WHO)
     def kill(self, who: int) -> None:
