@@ -104,12 +104,16 @@ class LandTicket:
             expect = Absent() if entry is None else At(entry.tip)
             edit = RefEdit(self.ref, expect, objects[0].oid, Role.TICKET)
             outcome = swapper.carry(Plan((edit,), objects), deadline)
-            if isinstance(outcome, Applied):
+            if isinstance(outcome, Applied) and (entry is not None or self._is_at(objects[0].oid, deadline)):
                 self.was_gone = entry is None
                 return None
-            if not isinstance(outcome, Superseded):
+            if not isinstance(outcome, Applied | Superseded):
                 raise swap_failure(outcome, "withdrawing the posted change", inspect_hint([self.lock]))
         raise swap_failure(Superseded({}), "withdrawing the posted change", inspect_hint([self.lock]))
+
+    def _is_at(self, tip: Oid, deadline: Deadline) -> bool:
+        """Tell whether the ticket's ref shows ``tip``: the name is taken by a late copy of our create as well."""
+        return self.remote.list([self.ref], deadline).refs.get(self.ref) == tip
 
 
 def verdict_objects(remote: Remote, ticket: Ticket, verdict: Verdict) -> tuple[GitObject, ...]:

@@ -254,3 +254,19 @@ def test_a_refusal_that_cannot_be_read_back_is_unknown() -> None:
     )
     assert results(world) == ["unknown"]
     assert faults_of(world) == []
+
+
+def test_a_ticket_that_an_old_listing_lacks_is_withdrawn_all_the_same() -> None:
+    """The look of a push that gives up is a second old and lacks its ticket, which is ended, not taken for gone."""
+    world = play(
+        3,
+        lambda runners: {
+            0: [(0.0, hold(runners[0], work_s=6.0))],
+            1: [(1.0, push(runners[1], wait_s=0.4))],
+            2: [(8.0, push(runners[2], "lines"))],
+        },
+        {("r1", "ls-refs", number): Fate(lag_s=1.0) for number in range(3, 5)},
+        tune=lambda world: setattr(world.server, "keeps_past", True),
+    )
+    assert results(world) == ["acquired", "lock-timeout", "landed"]
+    assert faults_of(world) == []
