@@ -285,7 +285,7 @@ def test_no_text_names_a_registry_host_or_a_path_of_one_machine() -> None:
     [
         ("cd " + "/" + "root/project", True),
         ("'" + "/" + "home/ann/x'", True),
-        ("/home/runner/work/repo", False),
+        ("/" + "home/runner/work/repo", False),
         ("https://host/" + "root/x", False),
         ("$HOME/" + "work/x", False),
         ("tmp_path / 'work'", False),

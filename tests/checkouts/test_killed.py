@@ -62,16 +62,22 @@ def killed_at(server: GitHttpServer, folder: Repo, *words: str, is_applied: bool
     server.set_faults()
 
 
+def about_to_land(server: GitHttpServer, tmp_path: Path) -> tuple[str, Repo]:
+    """Return a remote whose lock exists, so that the next write is a landing, and a clone with a change."""
+    url = server.repo_url("repo.git")
+    folder = clone(url, tmp_path / "c")
+    write(folder, {"first.txt": "first\n"})
+    land(folder, url, message="first")
+    write(folder, {"data/killed.txt": "killed\n"})
+    return url, folder
+
+
 @pytest.mark.parametrize("is_applied", [False, True], ids=["lost", "applied"])
 def test_a_dry_run_tells_of_an_unfinished_push_and_leaves_it(
     server: GitHttpServer, bare: Repo, tmp_path: Path, is_applied: bool
 ) -> None:
     """Refs, index, files and journal stay as the kill left them, here and there; the next real push tidies up."""
-    url = server.repo_url("repo.git")
-    folder = clone(url, tmp_path / "c")
-    write(folder, {"first.txt": "first\n"})
-    land(folder, url, message="first")  # the lock exists from here on: the next write is a landing
-    write(folder, {"data/killed.txt": "killed\n"})
+    url, folder = about_to_land(server, tmp_path)
     killed_at(server, folder, is_applied=is_applied)
     journal = folder.path / ".git/gitref-lock/journal.json"
 
@@ -127,11 +133,7 @@ def test_a_copy_of_the_killed_landing_that_arrives_after_the_recovery_is_refused
     server: GitHttpServer, bare: Repo, tmp_path: Path
 ) -> None:
     """The recovery says that the landing was dropped, and keeps its word: the lock was moved on under the late copy."""
-    url = server.repo_url("repo.git")
-    folder = clone(url, tmp_path / "c")
-    write(folder, {"first.txt": "first\n"})
-    land(folder, url, message="first")  # the lock exists from here on: the next write is a landing
-    write(folder, {"data/killed.txt": "killed\n"})
+    url, folder = about_to_land(server, tmp_path)
     late = LateCopy()
     killed_at(server, folder, is_applied=False, instead=late)
     remote, before = remote_at(url), bare.refs()
