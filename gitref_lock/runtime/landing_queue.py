@@ -51,7 +51,7 @@ class LandingQueue:
 
     ``is_self_only``: nobody else can land it. ``lands_alone``: refused with others. ``held_at``: a commit holding it.
     ``looks`` counts those at a free lock since the change was posted. ``others`` are further locks waited for.
-    ``was_claimed``: a verdict said landed, and the branch did not show it then.
+    ``claimed``: a ticket of mine whose verdict said landed when the branch did not show it.
     """
 
     errand: Errand
@@ -62,7 +62,7 @@ class LandingQueue:
     meets_crowd: bool = False
     looks: int = 0
     others: tuple[LockName, ...] = ()
-    was_claimed: bool = False
+    claimed: LandTicket | None = None
 
     def post(self, picture: Picture, prepared: Prepared) -> Landed:
         """Post the change for whoever is at the head, and ask for another look."""
@@ -235,7 +235,7 @@ class LandingQueue:
             raise NotYet(0.0)
         if verdict.kind is VerdictKind.LANDED and not self._is_shown(verdict, ticket, picture):
             # A claim that the branch does not bear out is no landing: the change is posted anew.
-            self.ticket, self.was_claimed = None, True
+            self.ticket, self.claimed = None, ticket
             raise NotYet(self.errand.remote.system.entropy.uniform(0.5, 1.0))
         return self._end(verdict, ticket, How.COMBINED, ticket.prepared.tip)
 
@@ -269,13 +269,15 @@ class LandingQueue:
 
         Raises OutcomeUnknownError when neither can be shown, whatever ``error`` was.
         """
-        ticket = self.ticket
+        ticket = self.ticket or self.claimed
         if ticket is None:
             return None
         self.errand.deadline = Deadline.after(self.errand.remote.system, WITHDRAW_BUDGET_S)
         try:
-            verdict = ticket.withdraw(self.errand.deadline)
-            if (ticket.was_gone or self.was_claimed) and (copies := copies_in_branch(self.errand, ticket.prepared)):
+            verdict = ticket.withdraw(self.errand.deadline) if self.ticket is not None else None
+            if (ticket.was_gone or self.claimed is not None) and (
+                copies := copies_in_branch(self.errand, ticket.prepared)
+            ):
                 verdict = Verdict(VerdictKind.LANDED, commits=copies)
             if verdict is None or verdict.kind is not VerdictKind.LANDED:
                 self.ticket = None
